@@ -1,0 +1,142 @@
+"""Who may be a negative, and which pairs are held out: against loops over the definitions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolkit.errors import UsageError
+from toolkit.patches.relations import TrackSpans, different, track_labels
+from toolkit.patches.shards import Span, StoredPair
+from toolkit.patches.split import Split, check_disjoint, split_pairs
+from toolkit.records import Box, PatchPair, Sighting, TrackQuality
+
+QUALITY = TrackQuality(1, 0, 1)
+
+
+def pair(track, start, end, x=0.0, video="v", camera=None):
+    boxes = Box(x, 0, x + 10, 10), Box(x + 2, 0, x + 12, 10)
+    return PatchPair(
+        f"{video}-{track}-{start}", video, f"{video}.mp4", camera or video, f"{video}-{track}",
+        Sighting(start, boxes[0]), Sighting(end, boxes[1]), QUALITY,
+    )  # fmt: skip
+
+
+def stored(*pairs):
+    return [StoredPair(p, Path("s.tar"), Span(0, 0), Span(0, 0)) for p in pairs]
+
+
+def random_pairs(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        pair(
+            int((start := rng.uniform(0, 20)) / 2.5) * 10 + int(rng.integers(0, 3)),
+            float(start),
+            float(start + rng.uniform(0.5, 2)),
+            x=float(rng.uniform(0, 60)),
+            video=f"v{rng.integers(0, 3)}",
+        )
+        for _ in range(count)
+    ]
+
+
+def literal_different(a, b, guard_s):
+    if a.track == b.track:
+        return False
+    if a.camera != b.camera:
+        return True
+    pause = max(
+        a.query.time_s - b.positive.time_s,
+        b.query.time_s - a.positive.time_s,
+    )
+    if pause >= guard_s:
+        return True
+    touching = any(
+        p.box.intersection(q.box) > 0 for p in (a.query, a.positive) for q in (b.query, b.positive)
+    )
+    return pause <= 0 and not touching
+
+
+@pytest.mark.parametrize("guard_s", [0.5, 5.0])
+def test_different_equals_the_definition_pair_by_pair(guard_s):
+    pairs = random_pairs(60)
+    expected = [[literal_different(a, b, guard_s) for b in pairs] for a in pairs]
+    given = different(TrackSpans.of(pairs), guard_s)
+    np.testing.assert_array_equal(given, expected)
+    assert given.any()
+    assert not given.all()
+
+
+def test_no_pairs_have_no_relations():
+    assert different(TrackSpans.of([])).shape == (0, 0)
+    assert track_labels([]).shape == (0,)
+
+
+def test_labels_are_the_same_for_one_track_only():
+    labels = track_labels([pair(1, 0, 1), pair(2, 0, 1), pair(1, 2, 3), pair(1, 0, 1, video="w")])
+    assert labels.tolist() == [0, 1, 0, 2]
+
+
+@pytest.mark.parametrize("by", ["time", "video"])
+@pytest.mark.parametrize("held_out", [0.25, 0.4, 0.6])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_track_is_on_both_sides(by, held_out, seed):
+    split = split_pairs(stored(*random_pairs(200, seed)), by, held_out)
+    train = {s.pair.track for s in split.train}
+    behind = {s.pair.track for s in split.held_out}
+    assert train
+    assert behind
+    assert not train & behind
+
+
+def test_time_holds_out_the_end_of_each_video():
+    pairs = [pair(n, n, n + 1) for n in range(10)] + [
+        pair(n, n, n + 1, video="w") for n in range(4)
+    ]
+    split = split_pairs(stored(*pairs), "time", 0.3)
+    # v runs from 0 to 10 s, the boundary is at 7; w from 0 to 4 s, the boundary at 2.8.
+    assert [s.pair.key for s in split.held_out] == ["v-7-7", "v-8-8", "v-9-9", "w-3-3"]
+    # v-6 ends on the boundary and w-2 crosses it: they are on neither side.
+    assert [s.pair.key for s in split.train] == [f"v-{n}-{n}" for n in range(6)] + [
+        "w-0-0",
+        "w-1-1",
+    ]
+
+
+def test_a_track_that_starts_before_the_boundary_is_not_held_out():
+    pairs = [pair(0, 0, 1), pair(1, 5, 6), pair(1, 8, 9), pair(2, 8, 9), pair(3, 9, 10)]
+    split = split_pairs(stored(*pairs), "time", 0.25)
+    assert {s.pair.track for s in split.held_out} == {"v-2", "v-3"}
+    assert [s.pair.key for s in split.train] == ["v-0-0", "v-1-5"]
+
+
+def test_video_holds_out_whole_videos():
+    split = split_pairs(stored(*random_pairs(90)), "video", 0.3)
+    assert {s.pair.video for s in split.train}.isdisjoint({s.pair.video for s in split.held_out})
+    assert len(split.train) + len(split.held_out) == 90
+
+
+def test_one_video_cannot_be_split_by_video():
+    with pytest.raises(UsageError, match="at least 2 videos"):
+        split_pairs(stored(pair(0, 0, 1)), "video", 0.3)
+
+
+def test_holding_out_nothing_trains_on_everything():
+    pairs = stored(*random_pairs(5))
+    assert split_pairs(pairs, "time", 0) == Split(tuple(pairs), ())
+
+
+def test_no_pairs_split_into_nothing():
+    assert split_pairs([], "time", 0.5) == Split((), ())
+
+
+@pytest.mark.parametrize("held_out", [-0.1, 1.0, 2])
+def test_an_impossible_part_is_refused(held_out):
+    with pytest.raises(UsageError, match="held_out"):
+        split_pairs(stored(pair(0, 0, 1)), "time", held_out)
+
+
+def test_a_leaking_split_is_a_bug():
+    one = stored(pair(0, 0, 1))
+    with pytest.raises(RuntimeError, match="both sides"):
+        check_disjoint(Split(tuple(one), tuple(one)))

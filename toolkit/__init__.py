@@ -1,0 +1,1 @@
+"""The domain of vr: video, mining, patches, networks, losses, training and evaluation."""

@@ -1,0 +1,98 @@
+"""Images in and out: uint8 RGB arrays, read strictly, resized one way everywhere.
+
+The one resize that training, parity, indexing and search share is `resize` below: a
+network only retrieves well when its input is made in the same way each time.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from toolkit.errors import ImageError
+from toolkit.records import Box
+
+RgbImage = NDArray[np.uint8]  # (height, width, 3)
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+MAX_PIXELS = 200_000_000  # an image that claims more is refused before it is decoded
+
+
+def read_image(path: Path) -> RgbImage:
+    """Read an image file, upright, as uint8 RGB (height, width, 3).
+
+    Raises ImageError for a missing, foreign, truncated or outsized file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"Cannot read the image {path}: {error.strerror}.") from error
+    return decode_image(content, name=str(path))
+
+
+def decode_image(content: bytes, *, name: str) -> RgbImage:
+    """Decode the bytes of an image file; `name` is for the message. Raises ImageError."""
+    if not content:
+        raise ImageError(f"{name} is empty.", mend="Give an image file, such as a JPEG or PNG.")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{name} has {image.width}x{image.height} pixels: too many.")
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            return np.array(upright, dtype=np.uint8)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not an image that can be read.", mend="Give a JPEG, PNG or WebP file."
+        ) from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name} is damaged: {error}.", mend="Give a whole image file.") from error
+
+
+def encode_jpeg(image: RgbImage, *, quality: int = 92) -> bytes:
+    """Encode as JPEG; the same pixels give the same bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def resize(image: RgbImage, height: int, width: int) -> RgbImage:
+    """Resize with an antialiasing bilinear filter; the aspect ratio follows the target."""
+    if image.shape[:2] == (height, width):
+        return image
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def crop(image: RgbImage, box: Box) -> RgbImage:
+    """Cut the box out of the image, clipped to its borders, at least one pixel each way."""
+    height, width = image.shape[:2]
+    x0 = min(max(round(box.x0), 0), width - 1)
+    y0 = min(max(round(box.y0), 0), height - 1)
+    x1 = min(max(round(box.x1), x0 + 1), width)
+    y1 = min(max(round(box.y1), y0 + 1), height)
+    return np.ascontiguousarray(image[y0:y1, x0:x1])
+
+
+def crop_patch(image: RgbImage, box: Box) -> RgbImage:
+    """Cut the square patch that a network sees of a box: same middle, the longer side.
+
+    Where the square crosses the border it is moved inside, and where the frame is smaller
+    than the square it is clipped. Mining, indexing of videos and `--box` all use this.
+    """
+    height, width = image.shape[:2]
+    side = min(max(box.width, box.height), max(height, width))
+    cx, cy = box.center
+    cx = width / 2 if side >= width else min(max(cx, side / 2), width - side / 2)
+    cy = height / 2 if side >= height else min(max(cy, side / 2), height - side / 2)
+    return crop(image, Box.around(cx, cy, side, side))
+
+
+def shrink(image: RgbImage, longest: int) -> RgbImage:
+    """Resize so that the longer side is at most `longest` pixels; never enlarges."""
+    height, width = image.shape[:2]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return image
+    return resize(image, max(1, round(height * factor)), max(1, round(width * factor)))

@@ -1,0 +1,28 @@
+"""The only gate for optional imports: a missing package names the line that installs it."""
+
+import importlib
+from types import ModuleType
+
+from toolkit.errors import MissingError
+
+# import name -> (what it gives, extra that brings it)
+_EXTRAS = {
+    "faiss": ("indexes and search", "cpu (or gpu)"),
+    "onnxruntime": ("running exported models", "cpu (or gpu)"),
+    "tensorrt": ("building TensorRT engines", "trt"),
+    "tensorrt_rtx": ("building TensorRT-RTX engines", "rtx"),
+}
+
+
+def require(name: str) -> ModuleType:
+    """Import an optional package, or raise MissingError with its install line."""
+    gives, extra = _EXTRAS[name]
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        first = extra.split()[0]
+        raise MissingError(
+            f"{gives[0].upper()}{gives[1:]} needs the package {name}, which cannot be imported: "
+            f"{error}.",
+            mend=f"Install the extra {extra}: pip install 'vr-toolkit[{first}]'.",
+        ) from error
