@@ -1,0 +1,1 @@
+"""From raw video to pairs of patches of the same moving thing."""

@@ -1,0 +1,60 @@
+"""What a user may set about mining; everything else is a constant beside its reason."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from toolkit.errors import UsageError
+
+SAMPLES_PER_GAP = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MiningSettings:
+    """Raises UsageError for a value that makes no sense, naming the setting.
+
+    gap_s: seconds between query and positive (a thing that is seen for less gives pairs
+    over half of its time, at least a third of gap_s); pairs_per_gap: how many pairs a
+    track gives in that time, 1, 2, 3 or 6; patch_pixels: longer side of a stored patch,
+    larger ones are shrunk; min_box_pixels: shorter side of a thing in the original video,
+    below which it is too small to learn from; min_travel: how far a thing must move
+    against the background within a pair, in lengths of itself (square root of its box's
+    area), unless it waves or turns on the spot; min_quality: pairs below this score are
+    dropped; jpeg_quality: of the stored patches.
+    """
+
+    gap_s: float = 0.8
+    pairs_per_gap: int = 3
+    patch_pixels: int = 256
+    min_box_pixels: int = 20
+    min_travel: float = 0.15
+    min_quality: float = 0.5
+    jpeg_quality: int = 92
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "gap_s": (0.2, 60.0),
+            "pairs_per_gap": (1, SAMPLES_PER_GAP),
+            "patch_pixels": (16, 4096),
+            "min_box_pixels": (8, 4096),
+            "min_travel": (0.0, 10.0),
+            "min_quality": (0.0, 1.0),
+            "jpeg_quality": (1, 100),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not low <= value <= high:
+                raise UsageError(f"The setting {name} is {value!r}; it must be {low} to {high}.")
+        if SAMPLES_PER_GAP % self.pairs_per_gap:
+            raise UsageError(
+                f"The setting pairs_per_gap is {self.pairs_per_gap}; not 1, 2, 3 or 6."
+            )
+
+    @property
+    def stride_s(self) -> float:
+        """Seconds from one sample of a track to the next."""
+        return self.gap_s / SAMPLES_PER_GAP
+
+    def as_json(self) -> Mapping[str, Any]:
+        """As it stands in the ledger."""
+        return asdict(self)

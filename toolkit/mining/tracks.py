@@ -1,0 +1,57 @@
+"""Things that move, followed through a video: the streaming core of mining and indexing.
+
+A small gray copy of about ten frames a second is analysed, whatever the frame rate. Each
+tick follows the points of all tracks and of the background in one call; each beat (a
+sixth of the gap) looks for new things and samples the known ones in full resolution.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.mining.samples import TrackSample
+from toolkit.mining.settings import MiningSettings
+from toolkit.mining.tally import Tally
+from toolkit.mining.tracker import Tracker
+from toolkit.video.decode import frames
+from toolkit.video.frame import Frame, GrayImage
+
+_LONG_SIDE = 384  # pixels of the analysed copy
+_TICK_S = 0.08
+
+
+def moving_tracks(
+    path: Path, settings: MiningSettings, tally: Tally | None = None
+) -> Iterator[TrackSample]:
+    """Samples of everything that moves, in the order of time; ids count up from 0.
+
+    The same video and settings give the same samples. Raises VideoError; for a damaged
+    video, DamagedVideoError after the samples of its readable part.
+    """
+    tally = Tally() if tally is None else tally
+    tracker = Tracker(settings, tally)
+    start_s: float | None = None
+    next_s = 0.0
+    for frame in frames(path):
+        tally.frames += 1
+        start_s = frame.time_s if start_s is None else start_s
+        backwards = frame.time_s < next_s - 1
+        if frame.time_s < next_s - 1e-3 and not backwards:
+            continue
+        next_s = frame.time_s + _TICK_S
+        yield from tracker.tick(frame, _small(frame))
+        tally.footage_s = max(tally.footage_s, frame.time_s - start_s)
+        if tally.on_frame:
+            tally.on_frame(tally)
+
+
+def _small(frame: Frame) -> GrayImage:
+    import cv2
+
+    gray = frame.gray()
+    factor = _LONG_SIDE / max(gray.shape)
+    if factor >= 1:
+        return gray.copy()  # the decoder may use its memory again
+    size = (max(1, round(frame.width * factor)), max(1, round(frame.height * factor)))
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,1 @@
+"""Video in: probing and decoding with PyAV, in PTS seconds."""
