@@ -1,0 +1,61 @@
+"""A small residual network for work on a CPU: about 1.2 million weights, any input size."""
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.networks.backbones import BackboneDefaults
+from toolkit.preprocess import Preprocessing
+
+DEFAULTS = BackboneDefaults(
+    preprocessing=Preprocessing(height=64, width=64), dim=128, mean_image=False
+)
+
+_WIDTHS = (32, 64, 128, 256)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al., CVPR 2016, basic block)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class SmallNetwork(nn.Module):
+    """float [B, 3, H, W] to float [B, dim]: a stem, four residual blocks, mean, linear."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, _WIDTHS[0], 3, 2, 1, bias=False), nn.BatchNorm2d(_WIDTHS[0]), nn.ReLU()
+        )
+        strides = (1, 2, 2, 2)
+        inputs = (_WIDTHS[0], *_WIDTHS[:-1])
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(*shape) for shape in zip(inputs, _WIDTHS, strides, strict=True))
+        )
+        self.head = nn.Linear(_WIDTHS[-1], dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, H, W] to [B, dim]."""
+        features: Tensor = self.blocks(self.stem(x))
+        embedding: Tensor = self.head(features.mean((2, 3)))
+        return embedding
+
+
+def build(*, dim: int, height: int, width: int) -> nn.Module:  # noqa: ARG001 - any size fits
+    """A freshly initialised small network; mean pooling makes it free of the input size."""
+    return SmallNetwork(dim)
