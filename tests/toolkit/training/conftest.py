@@ -1,0 +1,36 @@
+"""A folder of pair shards that a small network learns in seconds."""
+
+import numpy as np
+import pytest
+
+from toolkit.images import encode_jpeg, resize
+from toolkit.patches.shards import PairSample, write_shard
+from toolkit.records import Box, PatchPair, Sighting, TrackQuality
+
+
+@pytest.fixture(scope="session")
+def learnable_patches(tmp_path_factory):
+    """Two videos of 24 tracks with 2 pairs each; a track is a coarse random texture."""
+    folder = tmp_path_factory.mktemp("learnable")
+    rng = np.random.default_rng(0)
+    for video in ("a" * 64, "b" * 64):
+        write_shard(folder / f"{video[:4]}.tar", list(_samples(video, rng)))
+    return folder
+
+
+def _samples(video, rng):
+    for track in range(24):
+        texture = resize(rng.integers(0, 256, (6, 6, 3), np.uint8), 48, 48).astype(float)
+        for number in range(2):
+            start = 3.0 * track + number
+            pair = PatchPair(
+                f"{video[:4]}-{track:02d}-{number}", video, f"{video[:4]}.mp4", video[:4],
+                f"{video[:4]}-{track}",
+                Sighting(start, Box(0, 0, 40, 40)), Sighting(start + 1, Box(9, 0, 49, 40)),
+                TrackQuality(1, 0, 1),
+            )  # fmt: skip
+            views = (np.roll(texture, rng.integers(-6, 6), 1) + rng.normal(0, 25, texture.shape)
+                     for _ in range(2))  # fmt: skip
+            yield PairSample(
+                pair, *(encode_jpeg(np.clip(v, 0, 255).astype(np.uint8)) for v in views)
+            )

@@ -1,0 +1,344 @@
+"""Whole runs on small shards: they learn, repeat, resume to the bit and fail clearly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from toolkit.embedding_torch import TorchEmbedder
+from toolkit.errors import InputError, Interrupted, MismatchError, MissingError, UsageError
+from toolkit.networks.saved import load_model
+from toolkit.patches.shards import read_pairs, write_shard
+from toolkit.training.augment import augment, mirror
+from toolkit.training.batches import Batches, BatchPlan, PairDataset, mean_image
+from toolkit.training.checkpoint import load_checkpoint
+from toolkit.training.held_out import held_out_pairs, proof_pairs
+from toolkit.training.loop import spread, train
+from toolkit.training.run_folder import RunFolder
+from toolkit.training.settings import TrainSettings
+from toolkit.training.step import Trainer
+
+QUICK = TrainSettings(
+    size=32, dim=16, steps=6, batch_pairs=8, evaluate_every=3, precision="fp32", held_out=0.3
+)
+
+
+def run_at(path, settings=QUICK, *, patches, **options):
+    run = RunFolder(path) if (path / "settings.json").exists() else None
+    run = run or RunFolder.create(path, overwrite=False)
+    return train(patches, run, settings, **options)
+
+
+def weights(run):
+    return load_checkpoint(RunFolder(run).last).model
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def test_a_run_learns(learnable_patches, tmp_path):
+    settings = QUICK.changed(steps=80, batch_pairs=24, evaluate_every=80)
+    report = run_at(tmp_path / "r", settings, patches=learnable_patches)
+    rows = RunFolder(tmp_path / "r").read_metrics()
+    before = next(row["recall@1"] for row in rows if row["step"] == 0)
+    assert report.metrics.recall_at_1 > before + 0.2
+    assert report.metrics.recall_at_1 == rows[-1]["recall@1"]
+
+
+def test_a_run_leaves_what_the_format_says(learnable_patches, tmp_path):
+    report = run_at(tmp_path / "runs" / "r", patches=learnable_patches)
+    run = RunFolder(report.run)
+    _, card = load_model(run.path)
+    assert card.lineage["run"] == "r"
+    assert card.lineage["step"] == 6
+    assert run.read_settings() == QUICK
+    assert run.last.exists()
+    assert run.best.exists()
+    assert list((run.path / "tensorboard").glob("events.*"))
+    assert [r["step"] for r in run.read_metrics() if "recall@1" in r] == [0, 3, 6]
+    assert (tmp_path / "runs" / "latest").readlink() == Path("r")
+    keys = {s.pair.key for s in held_out_pairs(run)}
+    assert keys == set(run.read_data().held_out)
+    assert report.held_out_pairs == len(keys) > 0
+    assert not keys & {s.pair.key for s in training_pairs(run)}
+
+
+def training_pairs(run):
+    held_out = set(run.read_data().held_out)
+    pairs = read_pairs(Path(run.read_data().patches))
+    return [s for s in pairs if s.pair.key not in held_out]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(learnable_patches, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run_at(tmp_path / name, QUICK.changed(seed=seed), patches=learnable_patches)
+    assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    a, c = weights(tmp_path / "a"), weights(tmp_path / "c")
+    assert any(not torch.equal(a[name], c[name]) for name in a)
+
+
+@pytest.mark.parametrize("stop_after", [1, 4])
+def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_bits(learnable_patches, tmp_path, stop_after):
+    settings = QUICK.changed(steps=8)
+    whole = run_at(tmp_path / "whole", settings, patches=learnable_patches)
+    step = Trainer.step
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stepping(self, number, *batch):
+            if number == stop_after:
+                os.kill(os.getpid(), signal.SIGINT)
+            return step(self, number, *batch)
+
+        patch.setattr(Trainer, "step", stepping)
+        with pytest.raises(Interrupted, match=f"after step {stop_after + 1} of 8"):
+            run_at(tmp_path / "cut", settings, patches=learnable_patches)
+    assert load_checkpoint(RunFolder(tmp_path / "cut").last).step == stop_after + 1
+    resumed = run_at(tmp_path / "cut", settings, patches=learnable_patches)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    assert resumed.metrics == whole.metrics
+
+
+def test_metrics_behind_the_checkpoint_are_dropped_on_resume(learnable_patches, tmp_path):
+    run_at(tmp_path / "r", patches=learnable_patches)
+    run = RunFolder(tmp_path / "r")
+    with run.metrics.open("a") as stream:  # as if killed after logging and before saving
+        stream.write(json.dumps({"step": 7, "loss": 1.0}) + '\n{"step": 8, "lo')
+    run_at(tmp_path / "r", patches=learnable_patches)
+    assert max(row["step"] for row in run.read_metrics()) == 6
+
+
+def test_kill_dash_nine_leaves_whole_files(learnable_patches, tmp_path):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "import toolkit.training.loop as loop\n"
+        "from toolkit.training.run_folder import RunFolder\n"
+        "from toolkit.training.settings import TrainSettings\n"
+        "loop.CHECKPOINT_EVERY_S = 0.0\n"
+        "settings = TrainSettings(size=32, dim=16, steps=100000, batch_pairs=8)\n"
+        "run = RunFolder.create(Path(sys.argv[2]), overwrite=False)\n"
+        "loop.train(Path(sys.argv[1]), run, settings)\n"
+    )
+    run = RunFolder(tmp_path / "r")
+    arguments = [sys.executable, "-c", code, str(learnable_patches), str(run.path)]
+    with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as child:
+        deadline = time.monotonic() + 120
+        while not run.last.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        child.kill()
+    assert load_checkpoint(run.last).step >= 1
+    assert run.read_settings().steps == 100000
+
+
+def test_other_patches_are_refused_on_resume(learnable_patches, tmp_path):
+    run_at(tmp_path / "r", patches=learnable_patches)
+    other = tmp_path / "other"
+    other.mkdir()
+    shard = next(iter(sorted(learnable_patches.glob("*.tar"))))
+    (other / shard.name).write_bytes(shard.read_bytes())
+    with pytest.raises(MismatchError, match="not those that"):
+        run_at(tmp_path / "r", patches=other)
+
+
+def test_a_run_is_not_overwritten_unasked(learnable_patches, tmp_path):
+    run_at(tmp_path / "r", patches=learnable_patches)
+    with pytest.raises(UsageError, match="--resume to go on, --overwrite"):
+        RunFolder.create(tmp_path / "r", overwrite=False)
+    assert not list(RunFolder.create(tmp_path / "r", overwrite=True).path.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", ["latest", "a b", "..", "a/"])
+def test_a_run_needs_a_plain_name(tmp_path, name):
+    if name == "a/":
+        RunFolder.create(tmp_path / name, overwrite=False)  # a trailing slash is no harm
+        return
+    with pytest.raises(UsageError, match="cannot be the name"):
+        RunFolder.create(tmp_path / name, overwrite=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, content):
+    (tmp_path / "last.pt").write_bytes(content)
+    with pytest.raises(MismatchError, match="no readable checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "owned"),))
+
+    torch.save({"version": 1, "step": Evil()}, tmp_path / "last.pt")
+    with pytest.raises(MismatchError, match="no readable checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path):
+    torch.save({"version": 99}, tmp_path / "last.pt")
+    with pytest.raises(MismatchError, match="version 1"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_an_empty_folder_cannot_be_trained_on(tmp_path):
+    with pytest.raises(InputError, match="no mined pairs"):
+        run_at(tmp_path / "r", patches=tmp_path)
+
+
+def test_one_pair_cannot_be_trained_on(learnable_patches, tmp_path):
+    source = read_pairs(learnable_patches)[0]
+    sample = _sample_of(source)
+    write_shard(tmp_path / "p" / "one.tar", [sample])
+    with pytest.raises(InputError, match="1 training pairs of 1 tracks"):
+        run_at(tmp_path / "r", QUICK.changed(held_out=0.0), patches=tmp_path / "p")
+
+
+def _sample_of(stored):
+    from toolkit.images import encode_jpeg
+    from toolkit.patches.shards import PairSample
+
+    return PairSample(
+        stored.pair, encode_jpeg(stored.read_query()), encode_jpeg(stored.read_positive())
+    )
+
+
+def test_nothing_held_out_trains_without_measuring(learnable_patches, tmp_path):
+    settings = QUICK.changed(held_out=0.0, steps=2)
+    report = run_at(tmp_path / "r", settings, patches=learnable_patches)
+    assert report.metrics is None
+    assert report.held_out_pairs == 0
+    run = RunFolder(tmp_path / "r")
+    assert list(held_out_pairs(run)) == []
+    assert len(proof_pairs(run, most=10)) == 10
+
+
+def test_cuda_is_refused_where_there_is_none(learnable_patches, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(MissingError, match="--device cuda cannot be had"):
+        run_at(tmp_path / "r", patches=learnable_patches, device="cuda")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_the_same_from_memory_and_from_workers(learnable_patches, workers):
+    import toolkit.training.batches as module
+
+    pairs = read_pairs(learnable_patches)
+    dataset = PairDataset(pairs, QUICK.preprocessing)
+    plan = BatchPlan(len(pairs), 8, seed=3)
+    in_memory = list(Batches(dataset, plan, 0).steps(0, 4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CACHE_BYTES", 0)
+        streamed = list(Batches(dataset, plan, workers).steps(0, 4))
+    for (a, la), (b, lb) in zip(in_memory, streamed, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(la, lb)
+
+
+def test_rows_of_a_batch_are_query_and_positive_of_one_track(learnable_patches):
+    pairs = read_pairs(learnable_patches)
+    dataset = PairDataset(pairs, QUICK.preprocessing)
+    plan = BatchPlan(len(pairs), 8, seed=0)
+    images, labels = next(iter(Batches(dataset, plan, 0).steps(5, 6)))
+    chosen = [pairs[i] for i in BatchPlan(len(pairs), 8, seed=0).pairs_of(5)]
+    for row, stored in enumerate(chosen):
+        fit = QUICK.preprocessing.fit
+        np.testing.assert_array_equal(images[2 * row].numpy(), fit(stored.read_query()))
+        np.testing.assert_array_equal(images[2 * row + 1].numpy(), fit(stored.read_positive()))
+    tracks = [stored.pair.track for stored in chosen for _ in range(2)]
+    same = labels[:, None] == labels[None]
+    assert same.tolist() == [[a == b for b in tracks] for a in tracks]
+
+
+def test_every_pair_comes_once_an_epoch():
+    plan = BatchPlan(20, 4, seed=1)
+    for epoch in range(3):
+        seen = np.concatenate([plan.pairs_of(epoch * 5 + step) for step in range(5)])
+        assert sorted(seen) == list(range(20))
+
+
+def test_fewer_pairs_than_a_batch_make_a_smaller_batch():
+    assert len(BatchPlan(3, 64, seed=0).pairs_of(7)) == 3
+
+
+def test_the_mean_image_is_the_mean_over_all_patches(learnable_patches):
+    pairs = read_pairs(learnable_patches)
+    fit = QUICK.preprocessing.fit
+    stack = [fit(p) for s in pairs for p in (s.read_query(), s.read_positive())]
+    dataset = PairDataset(pairs, QUICK.preprocessing)
+    np.testing.assert_allclose(mean_image(dataset), np.mean(stack, axis=0), atol=1e-3)
+
+
+def test_sgd_doubles_the_rate_of_biases_and_does_not_decay_them():
+    from toolkit.networks.embedder import EmbeddingNetwork
+
+    settings = TrainSettings.from_recipe(
+        "wang2015", {"backbone": "small", "size": 32, "batch_pairs": 4, "steps": 4}
+    )
+    network = EmbeddingNetwork("small", settings.preprocessing, 8)
+    trainer = Trainer(network, settings, "cpu")
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    images = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8)
+    trainer.step(0, images, torch.arange(4).repeat_interleave(2))
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        bias = parameter.ndim < 2
+        decay = 0.0 if bias else 5e-4
+        step = (2e-3 if bias else 1e-3) * (parameter.grad + decay * before[name])
+        torch.testing.assert_close(parameter.detach(), before[name] - step, atol=1e-6, rtol=1e-4)
+
+
+def test_mirroring_gives_each_patch_or_its_mirror():
+    images = torch.rand(64, 3, 8, 8)
+    mirrored = mirror(images, torch.Generator().manual_seed(0))
+    same = (mirrored == images).flatten(1).all(1)
+    flipped = (mirrored == images.flip(3)).flatten(1).all(1)
+    assert (same ^ flipped).all()
+    assert 15 < same.sum() < 49
+
+
+def test_augmentation_keeps_shape_and_range_and_follows_the_generator():
+    images = torch.rand(16, 3, 24, 24) * 255
+    first = augment(images, torch.Generator().manual_seed(1))
+    again = augment(images, torch.Generator().manual_seed(1))
+    other = augment(images, torch.Generator().manual_seed(2))
+    assert first.shape == images.shape
+    assert first.min() >= 0
+    assert first.max() <= 255
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_augmentation_of_a_plain_gray_patch_keeps_it_plain():
+    plain = torch.full((8, 3, 16, 16), 100.0)
+    changed = augment(plain, torch.Generator().manual_seed(0))
+    assert changed.flatten(1).std(1).max() < 1e-2
+    assert 60 < changed.mean() < 140
+
+
+def test_spread_tells_collapse():
+    apart = torch.nn.functional.normalize(torch.randn(2000, 16), dim=1)
+    assert spread(apart) == pytest.approx(1, abs=0.03)
+    assert spread(torch.ones(10, 4) / 2) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 130])
+def test_the_torch_embedder_takes_any_batch(learnable_patches, tmp_path, count):
+    run_at(tmp_path / "r", QUICK.changed(steps=1), patches=learnable_patches)
+    embedder = TorchEmbedder.open(tmp_path / "r", "cpu")
+    images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    rows = embedder.embed(images)
+    assert rows.shape == (count, 16)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), np.ones(count), atol=1e-4)
+    if count == 130:
+        np.testing.assert_allclose(rows[129:], embedder.embed(images[129:]), atol=1e-5)

@@ -1,0 +1,1 @@
+"""How well an embedding finds the same thing again."""

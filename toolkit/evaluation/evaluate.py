@@ -1,0 +1,87 @@
+"""Measure an embedder on held-out pairs, next to the baselines on the same patches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.embedding import Embedder
+from toolkit.errors import TooFewHeldOutError
+from toolkit.evaluation.baselines import BASELINES
+from toolkit.evaluation.retrieval import (
+    Gallery,
+    RetrievalMetrics,
+    build_gallery,
+    retrieval_metrics,
+)
+from toolkit.model_card import ModelCard
+from toolkit.patches.shards import StoredPair
+from toolkit.preprocess import Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutPatches:
+    """Held-out pairs in memory: uint8 (Q, height, width, 3) each, and who may find whom."""
+
+    queries: NDArray[np.uint8]
+    positives: NDArray[np.uint8]
+    gallery: Gallery
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An embedder and what it has to beat, on the same queries."""
+
+    trained: RetrievalMetrics
+    baselines: dict[str, RetrievalMetrics]
+
+
+def load_held_out(pairs: Sequence[StoredPair], preprocessing: Preprocessing) -> HeldOutPatches:
+    """Read and fit the patches. Raises TooFewHeldOutError, ShardError, ImageError."""
+    if not pairs:
+        raise TooFewHeldOutError(
+            "There are no held-out pairs to measure on.",
+            mend="Mine more video, or hold out a larger part of it.",
+        )
+    return HeldOutPatches(
+        preprocessing.fit_batch([stored.read_query() for stored in pairs]),
+        preprocessing.fit_batch([stored.read_positive() for stored in pairs]),
+        build_gallery([stored.pair for stored in pairs]),
+    )
+
+
+def evaluate(embedder: Embedder, held_out: HeldOutPatches) -> RetrievalMetrics:
+    """Recall@1, recall@5 and MAP@R of an embedder."""
+    queries, positives = embedder.embed(held_out.queries), embedder.embed(held_out.positives)
+    return retrieval_metrics(queries, positives, held_out.gallery)
+
+
+def evaluate_baselines(held_out: HeldOutPatches) -> dict[str, RetrievalMetrics]:
+    """The same for features that need no training."""
+    return {
+        name: retrieval_metrics(
+            feature(held_out.queries), feature(held_out.positives), held_out.gallery
+        )
+        for name, feature in BASELINES.items()
+    }
+
+
+def compare(embedder: Embedder, held_out: HeldOutPatches) -> Comparison:
+    """Measure an embedder beside colour histogram, HOG and its own network before training."""
+    untrained = random_network(embedder.card)
+    baselines = {"random network": evaluate(untrained, held_out), **evaluate_baselines(held_out)}
+    return Comparison(evaluate(embedder, held_out), baselines)
+
+
+def random_network(card: ModelCard) -> Embedder:
+    """The same network before any training, with a fixed seed: the third baseline."""
+    import torch
+
+    from toolkit.embedding_torch import TorchEmbedder
+    from toolkit.networks.embedder import EmbeddingNetwork
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = EmbeddingNetwork(card.backbone, card.preprocessing, card.dim)
+    return TorchEmbedder(network, replace(card, fingerprint="random", lineage={"seed": 0}))

@@ -1,0 +1,1 @@
+"""Siamese-triplet training: a recipe, its data, the loop and the run it leaves behind."""

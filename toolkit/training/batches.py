@@ -1,0 +1,119 @@
+"""Pairs to batches. Which pairs a step sees is a function of (seed, step) alone.
+
+So a run that is taken up again at step k goes on exactly as if it had never stopped,
+whatever the number of workers.
+"""
+
+import signal
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from toolkit.errors import InputError
+from toolkit.patches.relations import track_labels
+from toolkit.patches.shards import StoredPair
+from toolkit.preprocess import Preprocessing
+
+CACHE_BYTES = 2 * 1024**3  # decoded patches are kept in memory up to this size
+
+
+class PairDataset(Dataset[Tensor]):
+    """Pair i as uint8 (2, height, width, 3): its query and its positive, fitted."""
+
+    def __init__(self, pairs: Sequence[StoredPair], preprocessing: Preprocessing) -> None:
+        self.pairs = pairs
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Tensor:
+        stored = self.pairs[index]
+        patches = self.preprocessing.fit_batch([stored.read_query(), stored.read_positive()])
+        return torch.from_numpy(patches)
+
+    @property
+    def bytes(self) -> int:
+        """The size of all pairs in memory."""
+        return len(self) * 2 * self.preprocessing.height * self.preprocessing.width * 3
+
+
+class BatchPlan:
+    """The pairs of each step: every pair once an epoch, in an order drawn from the seed."""
+
+    def __init__(self, count: int, batch_pairs: int, seed: int) -> None:
+        self.count = count
+        self.batch_pairs = min(batch_pairs, count)
+        self.seed = seed
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.arange(0)
+
+    def pairs_of(self, step: int) -> NDArray[np.int64]:
+        """The positions of the pairs of a step (0-based), (batch_pairs,)."""
+        steps_an_epoch = self.count // self.batch_pairs
+        epoch, place = divmod(step, steps_an_epoch)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
+            self._epoch = epoch
+        return self._order[place * self.batch_pairs : (place + 1) * self.batch_pairs]
+
+
+class Batches:
+    """Batches of pairs for a range of steps: uint8 (2P, height, width, 3) and labels (2P,).
+
+    Raises InputError when there are too few tracks for a negative to exist.
+    """
+
+    def __init__(self, dataset: PairDataset, plan: BatchPlan, workers: int) -> None:
+        self.labels = track_labels([stored.pair for stored in dataset.pairs])
+        tracks = len(set(self.labels.tolist()))
+        if tracks < 2:
+            raise InputError(
+                f"There are {len(dataset)} training pairs of {tracks} tracks: a network needs "
+                "at least 2 tracks to tell apart.",
+                mend="Mine more video, or hold out a smaller part of it.",
+            )
+        self.plan = plan
+        self._dataset = dataset
+        self._workers = workers
+        self._cache: Tensor | None = None
+        if dataset.bytes <= CACHE_BYTES:
+            self._cache = torch.stack([dataset[i] for i in range(len(dataset))])
+
+    def steps(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of the steps from start to stop."""
+        chosen = [self.plan.pairs_of(step) for step in range(start, stop)]
+        for indices, patches in zip(chosen, self._patches(chosen), strict=True):
+            labels = torch.from_numpy(self.labels[indices].repeat(2))
+            yield patches.flatten(0, 1), labels
+
+    def _patches(self, chosen: list[NDArray[np.int64]]) -> Iterator[Tensor]:
+        if self._cache is not None:
+            cache = self._cache
+            return (cache[torch.from_numpy(indices)] for indices in chosen)
+        return iter(
+            DataLoader(
+                self._dataset,
+                batch_sampler=[indices.tolist() for indices in chosen],
+                num_workers=self._workers,
+                worker_init_fn=_ignore_interrupts,
+            )
+        )
+
+
+def _ignore_interrupts(worker: int) -> None:  # noqa: ARG001 - DataLoader's shape
+    """Ctrl-C reaches the whole process group; only the main process may decide to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def mean_image(dataset: PairDataset, most: int = 2000) -> NDArray[np.float32]:
+    """The mean of up to `most` pairs spread over the data, (height, width, 3) of 0..255."""
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).astype(int))
+    total = sum(dataset[int(i)].double().mean(0) for i in chosen)
+    assert isinstance(total, Tensor)
+    mean: NDArray[np.float32] = (total / len(chosen)).float().numpy()
+    return mean

@@ -1,0 +1,60 @@
+"""The pairs that a finished run has not seen, for evaluation and for the proof of an export."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.errors import MismatchError
+from toolkit.patches.shards import StoredPair, read_pairs
+from toolkit.training.run_folder import DataRecord, RunFolder
+
+
+def held_out_pairs(run: RunFolder, patches: Path | None = None) -> Sequence[StoredPair]:
+    """The held-out pairs of a run, in its order; none where it held out none.
+
+    patches: where the shards lie now, if they were moved. Raises MismatchError when some of
+    the pairs are no longer there.
+    """
+    record = run.read_data()
+    return _pick(run, record, record.held_out, patches)
+
+
+def proof_pairs(
+    run: RunFolder, patches: Path | None = None, most: int = 512
+) -> Sequence[StoredPair]:
+    """Pairs to compare an export on: held-out ones, or any where none were held out.
+
+    At most `most`, spread evenly. Raises MismatchError as above.
+    """
+    record = run.read_data()
+    pairs = held_out_pairs(run, patches)
+    if not pairs:
+        pairs = read_pairs(_folder(record, patches))
+    stride = max(1, -(-len(pairs) // most))
+    return pairs[::stride]
+
+
+def _folder(record: DataRecord, patches: Path | None) -> Path:
+    folder = Path(record.patches) if patches is None else patches
+    if not folder.exists():
+        raise MismatchError(
+            f"The patches that the run was trained on are not at {folder}.",
+            mend="Say where they are now with --patches.",
+        )
+    return folder
+
+
+def _pick(
+    run: RunFolder, record: DataRecord, keys: Sequence[str], patches: Path | None
+) -> Sequence[StoredPair]:
+    if not keys:
+        return []
+    folder = _folder(record, patches)
+    stored = {pair.pair.key: pair for pair in read_pairs(folder)}
+    missing = [key for key in keys if key not in stored]
+    if missing:
+        raise MismatchError(
+            f"{len(missing)} of the {len(keys)} held-out pairs of {run.path} are not in "
+            f"{folder}, the first is {missing[0]}.",
+            mend="Give the patches that the run was trained on with --patches.",
+        )
+    return [stored[key] for key in keys]

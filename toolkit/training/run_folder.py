@@ -1,0 +1,137 @@
+"""A run at rest: what lies where below runs/NAME, and which run is the latest."""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from toolkit.errors import MismatchError, UsageError
+from toolkit.training.settings import TrainSettings
+from toolkit.workspace import read_json, storage_errors, write_json
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecord:
+    """What a run was trained and measured on.
+
+    patches: the folder of shards as it was given; digest: SHA-256 over the training keys
+    and shard hashes; held_out: the keys of the pairs that it has not seen.
+    """
+
+    patches: str
+    digest: str
+    train_pairs: int
+    held_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of last.pt and best.pt."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint; `--resume` goes on from it."""
+        return self.checkpoints / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best recall@1 so far."""
+        return self.checkpoints / "best.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @classmethod
+    def create(cls, path: Path, *, overwrite: bool) -> Self:
+        """A new, empty run. Raises UsageError where one stands, StorageError."""
+        if not re.fullmatch(r"\w[\w.+-]*", path.name) or path.name == LATEST:
+            raise UsageError(
+                f"{path.name!r} cannot be the name of a run.", mend="Use a plain word."
+            )
+        if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+            if not overwrite:
+                raise UsageError(
+                    f"The run {path} exists.",
+                    mend="Use --resume to go on, --overwrite to replace it, or another --name.",
+                )
+            shutil.rmtree(path)
+        with storage_errors(path):
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """An existing run, or the one that runs/latest points to. Raises UsageError."""
+        if not (path / "settings.json").is_file():
+            raise UsageError(
+                f"There is no run at {path}.", mend="Train one with `vr train`, or give its folder."
+            )
+        return cls(path.resolve() if path.is_symlink() else path)
+
+    def make_latest(self) -> None:
+        """Point runs/latest here, in one step. Raises StorageError."""
+        link = self.path.parent / LATEST
+        draft = self.path.parent / f".{LATEST}.{os.getpid()}"
+        with storage_errors(link):
+            draft.unlink(missing_ok=True)
+            draft.symlink_to(self.path.name)
+            draft.replace(link)
+
+    def write_settings(self, settings: TrainSettings, data: DataRecord) -> None:
+        """Write settings.json and data.json. Raises StorageError."""
+        write_json(
+            self.path / "data.json",
+            {
+                "patches": data.patches,
+                "digest": data.digest,
+                "train_pairs": data.train_pairs,
+                "held_out": list(data.held_out),
+            },
+        )
+        write_json(self.path / "settings.json", settings.as_json())
+
+    def read_settings(self) -> TrainSettings:
+        """Raises MismatchError or UsageError."""
+        return TrainSettings.from_json(read_json(self.path / "settings.json", "run settings"))
+
+    def read_data(self) -> DataRecord:
+        """Raises MismatchError."""
+        path = self.path / "data.json"
+        content = read_json(path, "data record")
+        try:
+            return DataRecord(
+                str(content["patches"]),
+                str(content["digest"]),
+                int(content["train_pairs"]),
+                tuple(map(str, content["held_out"])),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MismatchError(f"{path} is no data record: {error!r}.") from error
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Every line of metrics.jsonl; a torn last line (kill -9) is left out."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_text().splitlines()
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                if number < len(lines):
+                    raise MismatchError(f"{self.metrics}:{number} is no JSON: {error}.") from error
+        return rows
