@@ -1,0 +1,1 @@
+"""Leaving and re-entering Python: bundles, ONNX, TensorRT engines, runtimes, parity."""

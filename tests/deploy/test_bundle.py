@@ -1,0 +1,214 @@
+import copy
+import errno
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import deploy.bundle
+from deploy.bundle import Bundle, export_bundle, read_bundle
+from deploy.onnx import OPSET, export_onnx
+from toolkit.errors import InputError, MismatchError, QualityGateError, StorageError
+from toolkit.model_card import ModelCard
+from toolkit.workspace import sha256_file
+
+Patches = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file, hidden ones too, by its path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def edit_card(folder: Path, **changes: Any) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_bundle_is_whole_and_reads_back(bundle: Bundle) -> None:
+    assert set(contents(bundle.folder)) == {"model.onnx", "model.json", "parity.json"}
+    assert bundle.engines.is_dir()
+    assert read_bundle(bundle.folder) == bundle
+    assert (bundle.precision, bundle.opset) == ("fp32", OPSET)
+    assert bundle.onnx_sha256 == sha256_file(bundle.onnx)
+    assert ModelCard.read(bundle.folder) == bundle.card
+    assert json.loads((bundle.folder / "parity.json").read_text())["passed"] is True
+
+
+def test_fingerprint_is_that_of_the_run(bundle: Bundle, run_folder: Path) -> None:
+    assert bundle.card == ModelCard.read(run_folder)
+
+
+def test_report_keeps_the_json_contract(
+    run_folder: Path, patches: Patches, bundle: Bundle, tmp_path: Path
+) -> None:
+    report = export_bundle(run_folder, tmp_path / "exported", *patches)
+    content = json.loads(json.dumps(report.as_json()))
+    assert set(content) == {"bundle", "onnx", "engines", "precision", "parity"}
+    assert content["onnx"] == str(tmp_path / "exported" / "model.onnx")
+    assert content["engines"] == []
+    assert content["parity"]["patches"] == 24
+    assert content["parity"]["recall@1"] == 1.0
+    # Exported twice, the same run gives the same bytes.
+    assert contents(tmp_path / "exported") == contents(bundle.folder)
+
+
+def test_a_damaged_byte_is_seen(own_bundle: Path) -> None:
+    content = bytearray((own_bundle / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (own_bundle / "model.onnx").write_bytes(content)
+    with pytest.raises(MismatchError, match="damaged"):
+        read_bundle(own_bundle)
+
+
+def test_a_truncated_file_is_seen(own_bundle: Path) -> None:
+    content = (own_bundle / "model.onnx").read_bytes()
+    (own_bundle / "model.onnx").write_bytes(content[: len(content) // 2])
+    with pytest.raises(MismatchError, match="damaged"):
+        read_bundle(own_bundle)
+
+
+def test_a_swapped_file_is_seen(own_bundle: Path) -> None:
+    """A whole, valid ONNX file, only of something else."""
+    node = onnx.helper.make_node("Identity", ["images"], ["embeddings"])
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [node], "other", [value("images", 1, [1])], [value("embeddings", 1, [1])]
+    )
+    onnx.save(onnx.helper.make_model(graph), own_bundle / "model.onnx")
+    with pytest.raises(MismatchError, match="replaced"):
+        read_bundle(own_bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"precision": "fp4"}, "fp4"),
+        ({"opset": None}, "no card of a bundle"),
+        ({"dim": "many"}, "no model card"),
+    ],
+)
+def test_a_card_of_another_kind_is_refused(
+    changes: dict[str, Any], message: str, own_bundle: Path
+) -> None:
+    edit_card(own_bundle, **changes)
+    with pytest.raises(MismatchError, match=message):
+        read_bundle(own_bundle)
+
+
+def test_the_card_of_a_run_is_no_card_of_a_bundle(own_bundle: Path, run_folder: Path) -> None:
+    (own_bundle / "model.json").write_bytes((run_folder / "model.json").read_bytes())
+    with pytest.raises(MismatchError, match="precision"):
+        read_bundle(own_bundle)
+
+
+@pytest.mark.parametrize("missing", ["model.onnx", "model.json"])
+def test_a_missing_file_is_named(missing: str, own_bundle: Path) -> None:
+    (own_bundle / missing).unlink()
+    with pytest.raises(MismatchError, match=missing):
+        read_bundle(own_bundle)
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(MismatchError, match="vr export"):
+        read_bundle(tmp_path / "nothing")
+
+
+def faulty_export(network: Any, card: ModelCard, target: Path) -> None:
+    """An exporter with a fault: some noise on the weights of the last layer."""
+    faulty = copy.deepcopy(network)
+    with torch.no_grad():
+        for weight in faulty.backbone.head.parameters():
+            weight += 0.01 * torch.randn_like(weight)
+    export_onnx(faulty, card, target)
+
+
+def test_a_faulty_export_fails_the_gate_and_the_old_bundle_stays(
+    run_folder: Path, patches: Patches, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(own_bundle.parent)
+    monkeypatch.setattr(deploy.bundle, "export_onnx", faulty_export)
+    with pytest.raises(QualityGateError, match="least cosine") as caught:
+        export_bundle(run_folder, own_bundle, *patches)
+    assert caught.value.exit_code == 4
+    assert contents(own_bundle.parent) == before
+    assert [path.name for path in own_bundle.parent.iterdir()] == ["exported"]
+
+
+def test_a_full_disk_leaves_the_old_bundle(
+    run_folder: Path, patches: Patches, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(network: Any, card: ModelCard, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = contents(own_bundle.parent)
+    monkeypatch.setattr(deploy.bundle, "export_onnx", no_space)
+    with pytest.raises(StorageError, match="disk is full"):
+        export_bundle(run_folder, own_bundle, *patches)
+    assert contents(own_bundle.parent) == before
+
+
+def test_no_held_out_patches_is_an_error_and_leaves_nothing(
+    run_folder: Path, patches: Patches, tmp_path: Path
+) -> None:
+    queries, positives = patches
+    with pytest.raises(InputError, match="one pair at least"):
+        export_bundle(run_folder, tmp_path / "out", queries[:0], positives[:0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(
+    run_folder: Path, patches: Patches, tmp_path: Path
+) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"dear to me")
+    with pytest.raises(StorageError, match="no bundle"):
+        export_bundle(run_folder, tmp_path, *patches)
+    with pytest.raises(StorageError, match="no bundle"):
+        export_bundle(run_folder, tmp_path / "holiday.jpg", *patches)
+    assert contents(tmp_path) == {"holiday.jpg": b"dear to me"}
+
+
+def test_a_file_in_the_way_is_a_storage_error(
+    run_folder: Path, patches: Patches, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError):
+        export_bundle(run_folder, tmp_path / "file" / "exported", *patches)
+
+
+def test_a_damaged_run_is_a_mismatch(run_folder: Path, patches: Patches, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.json").write_bytes((run_folder / "model.json").read_bytes())
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(MismatchError):
+        export_bundle(tmp_path / "run", tmp_path / "out", *patches)
+    assert not (tmp_path / "out").exists()
+
+
+def test_engines_of_the_same_onnx_are_kept_and_others_dropped(
+    run_folder: Path,
+    patches: Patches,
+    bundle: Bundle,
+    own_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def copy_export(network: Any, card: ModelCard, target: Path) -> None:
+        shutil.copyfile(bundle.onnx, target)  # the same run gives the same bytes, only sooner
+
+    monkeypatch.setattr(deploy.bundle, "export_onnx", copy_export)
+    (own_bundle / "engines" / "some.plan").write_bytes(b"an engine")
+    export_bundle(run_folder, own_bundle, *patches)
+    assert (own_bundle / "engines" / "some.plan").read_bytes() == b"an engine"
+
+    (own_bundle / "model.onnx").write_bytes(b"something else")
+    export_bundle(run_folder, own_bundle, *patches)
+    assert list((own_bundle / "engines").iterdir()) == []
