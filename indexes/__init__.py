@@ -1,0 +1,1 @@
+"""Vectors in, places out: FAISS segments, the catalog, and search over both."""

@@ -1,0 +1,46 @@
+"""One index, one model: vectors of two networks are never compared."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+from indexes.schema import FILE_NAME, damaged
+from toolkit.errors import MismatchError
+from toolkit.model_card import ModelCard
+
+
+def read_card(connection: sqlite3.Connection, index: Path) -> ModelCard:
+    """The card of the model that made the index. Raises MismatchError."""
+    path = index / FILE_NAME
+    row = connection.execute("SELECT value FROM meta WHERE key = 'card'").fetchone()
+    if row is None:
+        raise damaged(path, "it names no model")
+    try:
+        content = json.loads(row[0])
+    except ValueError as error:
+        raise damaged(path, f"its model card is no JSON ({error})") from error
+    return ModelCard.from_json(content, str(path))
+
+
+def write_card(connection: sqlite3.Connection, card: ModelCard) -> None:
+    """Put the model of a new index down."""
+    rows = {
+        "fingerprint": card.fingerprint,
+        "dim": str(card.dim),
+        "card": json.dumps(card.as_json(), sort_keys=True),
+    }
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+
+
+def check_same_model(index: Path, indexed: ModelCard, given: ModelCard) -> None:
+    """Raises MismatchError (exit 5) unless both cards are of one network."""
+    if indexed.fingerprint == given.fingerprint:
+        return
+    raise MismatchError(
+        f"The index {index} was made by the model {_short(indexed)}, not by {_short(given)}.",
+        mend="Use that model, or build the index anew: vr index build --overwrite.",
+    )
+
+
+def _short(card: ModelCard) -> str:
+    return f"{card.fingerprint[:12]} ({card.backbone}, {card.dim} numbers)"

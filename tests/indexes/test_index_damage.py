@@ -1,0 +1,142 @@
+"""A damaged, newer, foreign or missing index is named; nothing is guessed."""
+
+import sqlite3
+
+import pytest
+
+from indexes.info import info
+from indexes.patch_index import BuildSettings, build
+from indexes.search import open_index
+from toolkit.errors import InputError, MismatchError, StorageError
+
+READERS = [open_index, info]
+
+
+@pytest.fixture
+def index(tmp_path, pictures, embedder):
+    build(tmp_path / "index", pictures(40), embedder)
+    return tmp_path / "index"
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_no_index_is_an_input_error_that_says_how_to_make_one(tmp_path, read):
+    for folder in (tmp_path / "gone", tmp_path):
+        with pytest.raises(InputError, match="no index") as caught:
+            read(folder)
+        assert "vr index build" in caught.value.mend
+        assert not (folder / "catalog.sqlite").exists()
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_an_empty_catalog_file_is_no_index(tmp_path, read):
+    (tmp_path / "catalog.sqlite").touch()
+    with pytest.raises(InputError, match="no index"):
+        read(tmp_path)
+
+
+def test_an_empty_catalog_file_is_filled_by_a_build(tmp_path, pictures, embedder):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "catalog.sqlite").touch()
+    build(tmp_path / "index", pictures(2), embedder)
+    assert info(tmp_path / "index").vectors == 2
+
+
+def harm_catalog(path, harm):
+    content = path.read_bytes()
+    if harm == "text":
+        path.write_text("no database\n" * 200)
+    elif harm == "cut":
+        path.write_bytes(content[: len(content) // 2 - 100])
+    elif harm == "scribbled":
+        path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+    else:
+        connection = sqlite3.connect(path)
+        connection.execute({"tables": "DROP TABLE segments", "model": "DELETE FROM meta"}[harm])
+        connection.commit()
+        connection.close()
+
+
+HARMS = ["text", "cut", "scribbled", "tables", "model"]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("read", READERS)
+def test_a_damaged_catalog_is_named(index, read, harm):
+    harm_catalog(index / "catalog.sqlite", harm)
+    with pytest.raises(MismatchError, match=r"catalog\.sqlite is damaged"):
+        read(index)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("harm", ["text", "scribbled"])
+def test_a_build_does_not_touch_a_damaged_catalog(index, pictures, embedder, harm, overwrite):
+    path = index / "catalog.sqlite"
+    harm_catalog(path, harm)
+    before = path.read_bytes()
+    with pytest.raises(MismatchError, match=r"catalog\.sqlite is damaged") as caught:
+        build(index, pictures([50]), embedder, BuildSettings(overwrite=overwrite))
+    assert "delete its folder" in caught.value.mend
+    assert path.read_bytes() == before
+
+
+def test_a_model_card_that_is_no_card_is_named(index):
+    for value, reason in (("{", "no JSON"), ("{}", "version")):
+        connection = sqlite3.connect(index / "catalog.sqlite")
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'card'", (value,))
+        connection.commit()
+        connection.close()
+        with pytest.raises(MismatchError, match=reason):
+            open_index(index)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_newer_catalog_is_refused_and_kept(index, pictures, embedder, overwrite):
+    connection = sqlite3.connect(index / "catalog.sqlite")
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    before = (index / "catalog.sqlite").read_bytes()
+    for read in READERS:
+        with pytest.raises(MismatchError, match="version 2; this vr reads version 1"):
+            read(index)
+    with pytest.raises(MismatchError, match="version 2"):
+        build(index, pictures([50]), embedder, BuildSettings(overwrite=overwrite))
+    assert (index / "catalog.sqlite").read_bytes() == before
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("harm", ["flip", "gone"])
+def test_a_damaged_segment_is_named(index, read, harm):
+    (segment,) = (index / "segments").iterdir()
+    content = segment.read_bytes()
+    segment.unlink()
+    if harm == "flip":
+        segment.write_bytes(content[:-9] + b"\0" * 9)
+    with pytest.raises(MismatchError, match=rf"{segment.name} is damaged"):
+        read(index)
+
+
+def test_overwrite_mends_an_index_with_a_damaged_segment(index, pictures, embedder):
+    (segment,) = (index / "segments").iterdir()
+    segment.write_bytes(b"harm")
+    build(index, pictures(3), embedder, BuildSettings(overwrite=True))
+    assert info(index).vectors == 3
+
+
+def test_a_catalog_that_another_program_locks_is_told(index, pictures, embedder, monkeypatch):
+    monkeypatch.setattr("indexes.schema._BUSY_S", 0.05)
+    other = sqlite3.connect(index / "catalog.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="Another vr is writing"):
+        build(index, pictures([50]), embedder)
+    other.close()
+
+
+def test_a_mistake_of_the_program_is_no_user_error(tmp_path):
+    from indexes.schema import catalog_errors
+
+    connection = sqlite3.connect(":memory:")
+    with pytest.raises(sqlite3.OperationalError, match="syntax"), catalog_errors(tmp_path):
+        connection.execute("SELEC 1")
+    with pytest.raises(sqlite3.IntegrityError), catalog_errors(tmp_path):
+        connection.executescript("CREATE TABLE t (x UNIQUE); INSERT INTO t VALUES (1), (1)")
+    connection.close()
