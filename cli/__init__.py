@@ -1,0 +1,1 @@
+"""The `vr` command: parse, call one function, print."""

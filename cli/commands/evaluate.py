@@ -1,0 +1,77 @@
+"""`vr eval`: recall on held-out pairs, beside the baselines."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import DEFAULT_LATEST, DEFAULT_RUNS, Device, Json
+from cli.output import emit, show_table
+
+if TYPE_CHECKING:
+    from toolkit.evaluation.evaluate import Comparison
+    from toolkit.training.run_folder import RunFolder
+
+
+def evaluate(
+    subject: Annotated[
+        Path, typer.Argument(help="A run, or a bundle that `vr export` wrote.")
+    ] = DEFAULT_LATEST,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="The run whose held-out pairs to use. [default: the subject's own]"),
+    ] = None,
+    patches: Annotated[
+        Path | None, typer.Option(help="Where the run's pair shards are, if they were moved.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> int:
+    """Measure R@1, R@5 and MAP@R on pairs that the run has not seen."""
+    from deploy.runtimes import open_embedder
+    from toolkit.evaluation.evaluate import compare, load_held_out
+    from toolkit.training.held_out import held_out_pairs
+
+    embedder = open_embedder(subject, device=device)
+    try:
+        pairs = held_out_pairs(_run_of(subject, run, embedder.card.lineage), patches)
+        comparison = compare(embedder, load_held_out(pairs, embedder.card.preprocessing))
+    finally:
+        embedder.close()
+    if as_json:
+        emit(as_contract(subject, comparison))
+    else:
+        _show(subject, comparison)
+    return 0
+
+
+def _run_of(subject: Path, run: Path | None, lineage: Any) -> "RunFolder":
+    from toolkit.training.run_folder import RunFolder
+
+    if run is not None:
+        return RunFolder.open(run)
+    if (subject / "settings.json").is_file():
+        return RunFolder.open(subject)
+    return RunFolder.open(DEFAULT_RUNS / str(lineage.get("run", "latest")))
+
+
+def _show(subject: Path, comparison: "Comparison") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "R@1", "R@5", "MAP@R", title=f"{comparison.trained.queries} held-out queries")
+    rows = {str(subject): comparison.trained, **comparison.baselines}
+    for name, m in rows.items():
+        values = (f"{v:.3f}" for v in (m.recall_at_1, m.recall_at_5, m.map_at_r))
+        table.add_row(Text(name), *values, style="bold" if name == str(subject) else None)
+    show_table(table)
+
+
+def as_contract(subject: Path, comparison: "Comparison") -> dict[str, Any]:
+    """The `eval` contract of docs/formats.md."""
+    return {
+        "subject": str(subject),
+        "pairs": comparison.trained.queries,
+        **comparison.trained.as_json(),
+        "baselines": {name: m.as_json() for name, m in comparison.baselines.items()},
+    }

@@ -1,0 +1,120 @@
+"""`vr search`: an image, or a box in it, to the places that show the same."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import DEFAULT_EXPORTED, DEFAULT_INDEX, Device, IndexFolder, Json, Model
+from cli.output import emit, plain, say, show_table, warn
+from toolkit.errors import UsageError
+from toolkit.records import Box
+
+if TYPE_CHECKING:
+    from indexes.search import Hit
+    from toolkit.images import RgbImage
+
+
+def search(
+    image: Annotated[Path, typer.Argument(help="The image to look for.")],
+    box: Annotated[
+        str | None,
+        typer.Option(metavar="X0,Y0,X1,Y1", help="Look for this region of it, in pixels."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many hits.")] = 10,
+    group: Annotated[
+        bool, typer.Option("--group/--no-group", help="One hit a track, its best.")
+    ] = True,
+    min_score: Annotated[float, typer.Option(help="Leave out hits below this cosine.")] = -1.0,
+    index: IndexFolder = DEFAULT_INDEX,
+    model: Model = DEFAULT_EXPORTED,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with the pictures to this file.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> int:
+    """Find the patches that look most like an image: which video, when, where in the frame."""
+    from deploy.runtimes import open_embedder
+    from indexes.page import Query, write_results_page
+    from indexes.search import open_index
+    from toolkit.embedding import embed_images
+
+    picture = _query(image, box)
+    begun = time.perf_counter()
+    embedder = open_embedder(model, device=device)
+    try:
+        with open_index(index) as opened:
+            opened.check_model(embedder.card)
+            vector = embed_images(embedder, [picture])[0]
+            hits = opened.search(vector, top, group_tracks=group, min_score=min_score)
+            milliseconds = 1000 * (time.perf_counter() - begun)
+            if html:
+                query = Query(
+                    str(image), picture, str(index), len(opened), str(model), milliseconds
+                )
+                write_results_page(html, query, hits, opened.thumbnail)
+                say(f"look at them: {plain(html)}")
+    finally:
+        embedder.close()
+    if as_json:
+        emit(as_contract(image, index, hits, milliseconds))
+    else:
+        _show(image, hits, milliseconds)
+    return 0
+
+
+def _query(image: Path, box: str | None) -> "RgbImage":
+    from toolkit.images import crop_patch, read_image
+
+    picture = read_image(image)
+    if box is None:
+        return picture
+    region = _parse_box(box)
+    height, width = picture.shape[:2]
+    if region.intersection(Box(0, 0, width, height)) <= 0:
+        raise UsageError(
+            f"The box {box} lies outside the image, which has {width}x{height} pixels.",
+            mend="Give --box x0,y0,x1,y1 in pixels of the image.",
+        )
+    return crop_patch(picture, region)
+
+
+def _parse_box(text: str) -> Box:
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.split(","))
+        return Box(x0, y0, x1, y1)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no box.",
+            mend="Give --box x0,y0,x1,y1: four numbers with x0 < x1 and y0 < y1.",
+        ) from error
+
+
+def _show(image: Path, hits: "list[Hit]", milliseconds: float) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from indexes.page import box_text, clock
+
+    if not hits:
+        warn("nothing was found")
+        return
+    table = Table("", "score", "source", "time", "box", "track", title=f"like {plain(image)}")
+    for hit in hits:
+        moment = "" if hit.time_s is None else clock(hit.time_s)
+        cells = (hit.source, moment, box_text(hit.box), hit.track or "")
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", *map(Text, cells))
+    show_table(table)
+    say(f"{milliseconds:.0f} ms")
+
+
+def as_contract(image: Path, index: Path, hits: "list[Hit]", milliseconds: float) -> dict[str, Any]:
+    """The `search` contract of docs/formats.md."""
+    return {
+        "query": str(image),
+        "index": str(index),
+        "hits": [hit.as_json() for hit in hits],
+        "milliseconds": round(milliseconds, 1),
+    }

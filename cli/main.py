@@ -1,0 +1,66 @@
+"""`vr`: registers the commands. Nothing heavy is imported before a command runs."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from cli.commands import demo, evaluate, export, index, mine, search, train
+from cli.config import FILE_NAME, read_config
+from cli.failures import report, run_command
+from toolkit.errors import UsageError
+
+app = typer.Typer(
+    name="vr",
+    help="Learn visual embeddings from unlabeled video, then export, index and search with them.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start in a folder with some video: vr train, vr export, vr index build, "
+    "vr search image.jpg. Or see it all at once: vr demo.",
+)
+app.command("mine")(mine.mine)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("export")(export.export)
+app.add_typer(index.app, name="index")
+app.command("search")(search.search)
+app.command("demo")(demo.demo)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"vr {version('vr-toolkit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def run() -> None:
+    """The entry point of the console script; exits with the codes of docs/cli.md."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Run `vr` with the given arguments and return the exit code."""
+    command = typer.main.get_command(app)
+    try:
+        defaults = read_config(Path(FILE_NAME), command)
+    except UsageError as error:
+        return report(error, as_json="--json" in arguments)
+    return run_command(command, arguments, default_map=defaults)
+
+
+if __name__ == "__main__":
+    run()

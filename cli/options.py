@@ -1,0 +1,25 @@
+"""The options that several commands share: one name, one meaning, one help text."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from toolkit.workspace import EXPORTED, INDEX, PATCHES, RUNS
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if any.")
+]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that read the data.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same result.")]
+Patches = Annotated[Path, typer.Option(help="Folder of mined pair shards.")]
+IndexFolder = Annotated[Path, typer.Option("--index", help="Folder of the index.")]
+Model = Annotated[Path, typer.Option("--model", help="Bundle that `vr export` wrote.")]
+
+DEFAULT_PATCHES = PATCHES
+DEFAULT_RUNS = RUNS
+DEFAULT_LATEST = RUNS / "latest"
+DEFAULT_EXPORTED = EXPORTED
+DEFAULT_INDEX = INDEX
