@@ -10,7 +10,7 @@ from cli.output import complain, emit, plain, say, show_line, warn
 from toolkit.errors import MissingError
 
 if TYPE_CHECKING:
-    from deploy.bundle import ExportReport
+    from deploy.export import ExportReport
 
 
 def export(
@@ -51,7 +51,7 @@ def export(
 
 def export_run(run: Path, out: Path, patches: Path | None = None) -> "ExportReport":
     """Export a run and prove it on the pairs that the run held out."""
-    from deploy.bundle import export_bundle
+    from deploy.export import export_bundle
     from toolkit.errors import UsageError
     from toolkit.model_card import FILE_NAME, ModelCard
     from toolkit.training.held_out import proof_pairs

@@ -7,7 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deploy.bundle import Bundle, export_bundle
+from deploy.bundle import Bundle
+from deploy.export import export_bundle
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.networks.saved import save_model
 from toolkit.preprocess import Preprocessing

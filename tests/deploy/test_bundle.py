@@ -11,8 +11,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import deploy.bundle
-from deploy.bundle import Bundle, export_bundle, read_bundle
+import deploy.export
+from deploy.bundle import Bundle, read_bundle
+from deploy.export import export_bundle
 from deploy.onnx import OPSET, export_onnx
 from toolkit.errors import InputError, MismatchError, QualityGateError, StorageError
 from toolkit.model_card import ModelCard
@@ -135,7 +136,7 @@ def test_a_faulty_export_fails_the_gate_and_the_old_bundle_stays(
     run_folder: Path, patches: Patches, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(own_bundle.parent)
-    monkeypatch.setattr(deploy.bundle, "export_onnx", faulty_export)
+    monkeypatch.setattr(deploy.export, "export_onnx", faulty_export)
     with pytest.raises(QualityGateError, match="least cosine") as caught:
         export_bundle(run_folder, own_bundle, *patches)
     assert caught.value.exit_code == 4
@@ -151,7 +152,7 @@ def test_a_full_disk_leaves_the_old_bundle(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = contents(own_bundle.parent)
-    monkeypatch.setattr(deploy.bundle, "export_onnx", no_space)
+    monkeypatch.setattr(deploy.export, "export_onnx", no_space)
     with pytest.raises(StorageError, match="disk is full"):
         export_bundle(run_folder, own_bundle, *patches)
     assert contents(own_bundle.parent) == before
@@ -204,7 +205,7 @@ def test_engines_of_the_same_onnx_are_kept_and_others_dropped(
     def copy_export(network: Any, card: ModelCard, target: Path) -> None:
         shutil.copyfile(bundle.onnx, target)  # the same run gives the same bytes, only sooner
 
-    monkeypatch.setattr(deploy.bundle, "export_onnx", copy_export)
+    monkeypatch.setattr(deploy.export, "export_onnx", copy_export)
     (own_bundle / "engines" / "some.plan").write_bytes(b"an engine")
     export_bundle(run_folder, own_bundle, *patches)
     assert (own_bundle / "engines" / "some.plan").read_bytes() == b"an engine"
