@@ -1,7 +1,8 @@
 """What a patch is shown as: crops, mirrors, colour changes; one batch at a time, on the device.
 
-The strength is fixed: enough that the network cannot lean on exact colours or places, and
-the same for both patches' distributions, each drawn on its own.
+The strength is fixed: strong in place and scale, so that the network cannot lean on where a
+tracker's box happened to lie; mild in colour, which in one's own footage is among the best
+cues there are. Both patches of a pair are changed alike, each drawn on its own.
 """
 
 import math
@@ -11,10 +12,9 @@ from torch import Tensor
 
 MIN_AREA = 0.4  # of a patch that a crop keeps
 ASPECT = 4 / 3
-BRIGHTNESS = 0.3
-CONTRAST = 0.3
-SATURATION = 0.4
-BLEND_GRAY = 0.1  # chance of losing the colour altogether
+BRIGHTNESS = 0.2
+CONTRAST = 0.2
+SATURATION = 0.1
 
 
 def mirror(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -54,7 +54,7 @@ def _random_crops(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _random_colors(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast and saturation; some lose their colour."""
+    """Brightness, contrast and saturation, each by a factor around 1."""
     count = len(images)
 
     def factor(strength: float) -> Tensor:
@@ -64,6 +64,4 @@ def _random_colors(images: Tensor, generator: torch.Generator) -> Tensor:
     mean = images.mean((1, 2, 3), keepdim=True)
     images = mean + (images - mean) * factor(CONTRAST)
     gray = images.mean(1, keepdim=True)
-    saturation = factor(SATURATION)
-    saturation = saturation * (_uniform(count, 0, 1, generator) >= BLEND_GRAY).view(-1, 1, 1, 1)
-    return gray + (images - gray) * saturation
+    return gray + (images - gray) * factor(SATURATION)

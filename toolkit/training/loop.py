@@ -164,7 +164,7 @@ class _Session:
                     self._save(step + 1)
                     raise Interrupted(
                         f"Interrupted after step {step + 1} of {steps}; the run is saved.",
-                        mend=f"Go on with: vr train --resume {self.run.path}",
+                        mend=f"Go on with: {self.run.resume_command}",
                     )
         if first == steps:
             self._evaluate(steps)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from toolkit.errors import MismatchError, UsageError
+from toolkit.errors import InputError, MismatchError, UsageError
 from toolkit.training.settings import TrainSettings
-from toolkit.workspace import read_json, storage_errors, write_json
+from toolkit.workspace import RUNS, read_json, storage_errors, write_json
 
 LATEST = "latest"
 
@@ -55,6 +55,12 @@ class RunFolder:
         """One JSON object a line."""
         return self.path / "metrics.jsonl"
 
+    @property
+    def resume_command(self) -> str:
+        """What takes an interrupted run up again."""
+        out = "" if self.path.parent == RUNS else f" --out {self.path.parent}"
+        return f"vr train --resume --name {self.path.name}{out}"
+
     @classmethod
     def create(cls, path: Path, *, overwrite: bool) -> Self:
         """A new, empty run. Raises UsageError where one stands, StorageError."""
@@ -75,9 +81,9 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """An existing run, or the one that runs/latest points to. Raises UsageError."""
+        """An existing run, or the one that runs/latest points to. Raises InputError."""
         if not (path / "settings.json").is_file():
-            raise UsageError(
+            raise InputError(
                 f"There is no run at {path}.", mend="Train one with `vr train`, or give its folder."
             )
         return cls(path.resolve() if path.is_symlink() else path)

@@ -10,7 +10,11 @@ from toolkit.records import Box, PatchPair, Sighting, TrackQuality
 
 @pytest.fixture(scope="session")
 def learnable_patches(tmp_path_factory):
-    """Two videos of 24 tracks with 2 pairs each; a track is a coarse random texture."""
+    """Two videos of 24 tracks with 2 pairs each.
+
+    A track is an order of the same 36 gray values: only shape tells tracks apart, so that
+    a network has something to learn that colours do not give away.
+    """
     folder = tmp_path_factory.mktemp("learnable")
     rng = np.random.default_rng(0)
     for video in ("a" * 64, "b" * 64):
@@ -19,8 +23,10 @@ def learnable_patches(tmp_path_factory):
 
 
 def _samples(video, rng):
+    grays = np.linspace(20, 235, 36).astype(np.uint8)
     for track in range(24):
-        texture = resize(rng.integers(0, 256, (6, 6, 3), np.uint8), 48, 48).astype(float)
+        order = rng.permutation(grays).reshape(6, 6, 1).repeat(3, axis=2)
+        texture = resize(order, 48, 48).astype(float)
         for number in range(2):
             start = 3.0 * track + number
             pair = PatchPair(
