@@ -79,9 +79,15 @@ def random_network(card: ModelCard) -> Embedder:
     import torch
 
     from toolkit.embedding_torch import TorchEmbedder
+    from toolkit.networks.backbones import backbone_defaults
     from toolkit.networks.embedder import EmbeddingNetwork
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = EmbeddingNetwork(card.backbone, card.preprocessing, card.dim)
+        network = EmbeddingNetwork(
+            card.backbone,
+            card.preprocessing,
+            card.dim,
+            mean_image=backbone_defaults(card.backbone).mean_image,
+        )
     return TorchEmbedder(network, replace(card, fingerprint="random", lineage={"seed": 0}))

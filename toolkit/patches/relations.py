@@ -21,6 +21,7 @@ GUARD_S = 5.0  # things met again within this time may be the same
 class TrackSpans:
     """The pairs as arrays, (N,) each but boxes (N, 2, 4): what `different` works on."""
 
+    video: NDArray[np.int64]
     camera: NDArray[np.int64]
     track: NDArray[np.int64]
     start_s: NDArray[np.float64]
@@ -34,7 +35,8 @@ class TrackSpans:
         end = np.array([max(p.query.time_s, p.positive.time_s) for p in pairs], np.float64)
         boxes = [[p.query.box.as_list(), p.positive.box.as_list()] for p in pairs]
         return cls(
-            _numbered([f"{p.video}/{p.camera}" for p in pairs]),
+            _numbered([p.video for p in pairs]),
+            _numbered([p.camera for p in pairs]),
             _numbered([p.track for p in pairs]),
             start,
             end,
@@ -50,16 +52,20 @@ def track_labels(pairs: Sequence[PatchPair]) -> NDArray[np.int64]:
 def different(spans: TrackSpans, guard_s: float = GUARD_S) -> NDArray[np.bool_]:
     """Which pairs (N, N) surely show different things.
 
-    Another camera, or at least guard_s apart, or at the same time at places that touch at
-    neither end. The diagonal, and every two pairs of one track, are False.
+    Another camera; or the same video, and at least guard_s apart or at the same time at
+    places that touch at neither end. Two videos of one camera have no common clock: what
+    they show may be the same. The diagonal, and every two pairs of one track, are False.
     """
-    same_camera = spans.camera[:, None] == spans.camera[None]
+    other_camera = spans.camera[:, None] != spans.camera[None]
+    same_video = spans.video[:, None] == spans.video[None]
     pause = np.maximum(
         spans.start_s[:, None] - spans.end_s[None], spans.start_s[None] - spans.end_s[:, None]
     )
     beside = (pause <= 0) & ~_touching(spans.boxes)
     other_track = spans.track[:, None] != spans.track[None]
-    known: NDArray[np.bool_] = other_track & (~same_camera | (pause >= guard_s) | beside)
+    known: NDArray[np.bool_] = other_track & (
+        other_camera | (same_video & ((pause >= guard_s) | beside))
+    )
     return known
 
 

@@ -34,7 +34,8 @@ def random_pairs(count, seed=0):
             float(start),
             float(start + rng.uniform(0.5, 2)),
             x=float(rng.uniform(0, 60)),
-            video=f"v{rng.integers(0, 3)}",
+            video=f"v{rng.integers(0, 4)}",
+            camera=f"c{rng.integers(0, 2)}",
         )
         for _ in range(count)
     ]
@@ -45,6 +46,8 @@ def literal_different(a, b, guard_s):
         return False
     if a.camera != b.camera:
         return True
+    if a.video != b.video:
+        return False
     pause = max(
         a.query.time_s - b.positive.time_s,
         b.query.time_s - a.positive.time_s,
