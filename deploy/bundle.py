@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from deploy.parity import Precision
-from toolkit.errors import MismatchError
+from toolkit.errors import InputError, MismatchError
 from toolkit.model_card import FILE_NAME, ModelCard
 from toolkit.workspace import read_json, sha256_file
 
@@ -45,10 +45,13 @@ class Bundle:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Open a bundle and check that its files belong together. Raises MismatchError."""
+    """Open a bundle and check that its files belong together.
+
+    Raises InputError where there is none, MismatchError for a damaged one.
+    """
     onnx = folder / ONNX_NAME
     if not onnx.is_file():
-        raise MismatchError(
+        raise InputError(
             f"{folder} is no bundle: it holds no {ONNX_NAME}.",
             mend="Make one with `vr export`, or name the folder of one.",
         )

@@ -107,7 +107,7 @@ def _check_gate(parity: Parity, precision: Precision) -> None:
         f"least cosine is {parity.cosine_min:.6f} (at least {gate.cosine_min} is wanted) and R@1 "
         f"changes by {100 * parity.delta_recall:+.2f} points (at most "
         f"{100 * gate.delta_recall:g}). Nothing was written.",
-        mend="Report this with the run's model.json and `vr doctor`.",
+        mend="Report this with the run's model.json and the output of `pip freeze`.",
     )
 
 
