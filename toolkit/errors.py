@@ -3,10 +3,11 @@
     VrError                      1   something a user can mend
     ├── UsageError               2   the command line or a setting is wrong
     ├── InputError               1   an input cannot be used
-    │   ├── VideoError
+    │   ├── VideoError               (DamagedVideoError: readable in part)
     │   ├── ImageError
     │   ├── ShardError
     │   └── TooFewHeldOutError       nothing to measure recall on
+    ├── TrainingError            1   a run went wrong and cannot go on
     ├── StorageError             1   a target cannot be written
     ├── QualityGateError         4   an artefact was made but is not good enough
     ├── MismatchError            5   artefacts do not belong together, or are damaged
@@ -58,6 +59,10 @@ class ShardError(InputError):
 
 class TooFewHeldOutError(InputError):
     """The held-out pairs are too few, or too much alike, to measure recall on."""
+
+
+class TrainingError(VrError):
+    """A training run went wrong and cannot go on."""
 
 
 class StorageError(VrError):

@@ -19,6 +19,9 @@ from toolkit.model_card import ModelCard
 from toolkit.patches.shards import StoredPair
 from toolkit.preprocess import Preprocessing
 
+# Every query is held against every pair: memory and time grow with the square of this.
+MOST_PAIRS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPatches:
@@ -38,7 +41,11 @@ class Comparison:
 
 
 def load_held_out(pairs: Sequence[StoredPair], preprocessing: Preprocessing) -> HeldOutPatches:
-    """Read and fit the patches. Raises TooFewHeldOutError, ShardError, ImageError."""
+    """Read and fit the patches, of MOST_PAIRS at most, spread evenly over the pairs.
+
+    Raises TooFewHeldOutError, ShardError, ImageError.
+    """
+    pairs = pairs[:: max(1, -(-len(pairs) // MOST_PAIRS))]
     if not pairs:
         raise TooFewHeldOutError(
             "There are no held-out pairs to measure on.",

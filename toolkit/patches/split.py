@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from toolkit.errors import UsageError
@@ -73,11 +74,11 @@ def _by_video(pairs: Sequence[StoredPair], held_out: float) -> Split:
             "A split by video needs pairs of at least 2 videos.", mend="Use --split time."
         )
     # The hash of the content orders the videos: a fixed choice that follows no file name.
-    chosen: set[str] = set()
-    for video in sorted(counts)[:-1]:
-        if sum(counts[v] for v in chosen) >= held_out * len(pairs):
-            break
-        chosen.add(video)
+    # Of the beginnings of that order, the one that comes nearest to the wanted part.
+    order = sorted(counts)
+    sizes = list(accumulate(counts[video] for video in order[:-1]))
+    nearest = min(range(len(sizes)), key=lambda i: abs(sizes[i] - held_out * len(pairs)))
+    chosen = set(order[: nearest + 1])
     train = tuple(s for s in pairs if s.pair.video not in chosen)
     return Split(train, tuple(s for s in pairs if s.pair.video in chosen))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 MIN_AREA = 0.4  # of a patch that a crop keeps
 ASPECT = 4 / 3
+ROTATION = math.radians(20)
 BRIGHTNESS = 0.2
 CONTRAST = 0.2
 SATURATION = 0.1
@@ -24,7 +25,7 @@ def mirror(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crop, mirror and colour of float [B, 3, H, W] (0..255), each on its own."""
+    """Random crop, turn, mirror and colour of float [B, 3, H, W] (0..255), each on its own."""
     cropped = _random_crops(images, generator)
     return _random_colors(cropped, generator).clamp(0, 255)
 
@@ -34,7 +35,7 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
 
 
 def _random_crops(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Crops of MIN_AREA to 1 of the area, mirrored by half, resized back (bilinear)."""
+    """Crops of MIN_AREA to 1 of the area, turned, mirrored by half, resized back (bilinear)."""
     count = len(images)
     area = _uniform(count, MIN_AREA, 1, generator)
     stretch = _uniform(count, -1, 1, generator).mul(math.log(ASPECT) / 2).exp()
@@ -43,8 +44,13 @@ def _random_crops(images: Tensor, generator: torch.Generator) -> Tensor:
     left = _uniform(count, -1, 1, generator) * (1 - width)
     top = _uniform(count, -1, 1, generator) * (1 - height)
     flip = torch.where(_uniform(count, 0, 1, generator) < 0.5, 1.0, -1.0)
-    zero = torch.zeros_like(left)
-    rows = [torch.stack([width * flip, zero, left], 1), torch.stack([zero, height, top], 1)]
+    turn = _uniform(count, -ROTATION, ROTATION, generator)
+    cosine, sine = turn.cos(), turn.sin()
+    # Where in the patch each output point comes from: scale and mirror, turn, then move.
+    rows = [
+        torch.stack([width * flip * cosine, -height * sine, left], 1),
+        torch.stack([width * flip * sine, height * cosine, top], 1),
+    ]
     grid = torch.nn.functional.affine_grid(
         torch.stack(rows, 1), list(images.shape), align_corners=False
     )

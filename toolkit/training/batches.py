@@ -21,8 +21,8 @@ from toolkit.preprocess import Preprocessing
 CACHE_BYTES = 2 * 1024**3  # decoded patches are kept in memory up to this size
 
 
-class PairDataset(Dataset[Tensor]):
-    """Pair i as uint8 (2, height, width, 3): its query and its positive, fitted."""
+class PairDataset(Dataset[tuple[int, Tensor]]):
+    """Pair i as (i, uint8 (2, height, width, 3)): its query and its positive, fitted."""
 
     def __init__(self, pairs: Sequence[StoredPair], preprocessing: Preprocessing) -> None:
         self.pairs = pairs
@@ -31,7 +31,11 @@ class PairDataset(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> tuple[int, Tensor]:
+        return index, self.patches(index)
+
+    def patches(self, index: int) -> Tensor:
+        """Both patches of a pair, uint8 (2, height, width, 3). Raises ShardError, ImageError."""
         stored = self.pairs[index]
         patches = self.preprocessing.fit_batch([stored.read_query(), stored.read_positive()])
         return torch.from_numpy(patches)
@@ -43,7 +47,10 @@ class PairDataset(Dataset[Tensor]):
 
 
 class BatchPlan:
-    """The pairs of each step: every pair once an epoch, in an order drawn from the seed."""
+    """The pairs of each step: no pair twice an epoch, in an order drawn from the seed.
+
+    What is left of an epoch when whole batches are taken sits out; each epoch other pairs.
+    """
 
     def __init__(self, count: int, batch_pairs: int, seed: int) -> None:
         self.count = count
@@ -82,23 +89,25 @@ class Batches:
         self._workers = workers
         self._cache: Tensor | None = None
         if dataset.bytes <= CACHE_BYTES:
-            self._cache = torch.stack([dataset[i] for i in range(len(dataset))])
+            self._cache = torch.stack([dataset.patches(i) for i in range(len(dataset))])
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of the steps from start to stop."""
-        chosen = [self.plan.pairs_of(step) for step in range(start, stop)]
-        for indices, patches in zip(chosen, self._patches(chosen), strict=True):
-            labels = torch.from_numpy(self.labels[indices].repeat(2))
+        # One step's pairs at a time: the published schedule has 20 million of them.
+        chosen = (self.plan.pairs_of(step) for step in range(start, stop))
+        for indices, patches in self._read(chosen):
+            labels = torch.from_numpy(self.labels[indices.numpy()].repeat(2))
             yield patches.flatten(0, 1), labels
 
-    def _patches(self, chosen: list[NDArray[np.int64]]) -> Iterator[Tensor]:
+    def _read(self, chosen: Iterator[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
         if self._cache is not None:
+            positions = map(torch.from_numpy, chosen)
             cache = self._cache
-            return (cache[torch.from_numpy(indices)] for indices in chosen)
+            return ((indices, cache[indices]) for indices in positions)
         return iter(
             DataLoader(
                 self._dataset,
-                batch_sampler=[indices.tolist() for indices in chosen],
+                batch_sampler=(indices.tolist() for indices in chosen),
                 num_workers=self._workers,
                 worker_init_fn=_ignore_interrupts,
             )
@@ -113,7 +122,7 @@ def _ignore_interrupts(worker: int) -> None:  # noqa: ARG001 - DataLoader's shap
 def mean_image(dataset: PairDataset, most: int = 2000) -> NDArray[np.float32]:
     """The mean of up to `most` pairs spread over the data, (height, width, 3) of 0..255."""
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).astype(int))
-    total = sum(dataset[int(i)].double().mean(0) for i in chosen)
+    total = sum(dataset.patches(int(i)).double().mean(0) for i in chosen)
     assert isinstance(total, Tensor)
     mean: NDArray[np.float32] = (total / len(chosen)).float().numpy()
     return mean

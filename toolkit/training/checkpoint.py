@@ -1,5 +1,6 @@
 """Checkpoints: everything a run needs to go on, in one file that loads without pickle."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 
 from toolkit.errors import MismatchError
-from toolkit.workspace import atomic_file
+from toolkit.workspace import write_bytes
 
 VERSION = 1
 
@@ -32,8 +33,10 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
     """Write a checkpoint atomically: a crash leaves the old one or the new. StorageError."""
     content = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
-    with atomic_file(target) as draft:
-        torch.save({"version": VERSION, **content}, draft)
+    # In memory first: torch's own writer does not say that the disk is full.
+    buffer = io.BytesIO()
+    torch.save({"version": VERSION, **content}, buffer)
+    write_bytes(target, buffer.getvalue())
 
 
 def load_checkpoint(source: Path) -> Checkpoint:

@@ -1,5 +1,6 @@
 """`vr train`: from a folder of pair shards to a run."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import torch
 
 from toolkit.device import resolve_device
 from toolkit.embedding_torch import TorchEmbedder
-from toolkit.errors import Interrupted, MismatchError
+from toolkit.errors import Interrupted, MismatchError, TrainingError
 from toolkit.evaluation.evaluate import evaluate
 from toolkit.evaluation.retrieval import RetrievalMetrics
 from toolkit.model_card import ModelCard
@@ -23,7 +24,7 @@ from toolkit.training.metrics import MetricsLog
 from toolkit.training.prepare import TrainingData, prepare_data
 from toolkit.training.run_folder import RunFolder
 from toolkit.training.settings import TrainSettings
-from toolkit.training.step import StepResult, Trainer
+from toolkit.training.step import StepResult, Trainer, uses_bfloat16
 
 CHECKPOINT_EVERY_S = 60.0
 LOG_EVERY = 10
@@ -62,23 +63,28 @@ def train(
     run: RunFolder,
     settings: TrainSettings,
     *,
+    resume: bool = False,
     device: str = "auto",
     workers: int = 0,
     on_progress: OnProgress | None = None,
 ) -> TrainReport:
-    """Train from the first step, or go on where the run's last checkpoint stands.
+    """Train from the first step, or with `resume` from where the last checkpoint stands.
 
     Raises InputError (too little data), MissingError (no such device), MismatchError (the
-    patches are not those that the run began with), Interrupted (resumable), StorageError.
+    patches or settings are not those that the run began with), TrainingError (the loss is
+    no longer a number), Interrupted (resumable), StorageError.
     """
     device = resolve_device(device)
+    settings = settings.resolved("bf16" if uses_bfloat16(settings.precision, device) else "fp32")
     data = prepare_data(patches, settings, workers)
     network = _new_network(data, settings)
     trainer = Trainer(network, settings, device)
     begun = time.perf_counter()
-    first, best = _restore(run, trainer, data) if run.last.exists() else (0, -1.0)
-    if not run.last.exists():
-        run.write_settings(settings, data.record)
+    first, best = 0, -1.0
+    if resume and run.last.exists():
+        first, best = _restore(run, trainer, data)
+    else:
+        run.begin(settings, data.record)
     run.make_latest()
     with MetricsLog(run, from_step=first) as log:
         session = _Session(run, data, trainer, log, best, on_progress)
@@ -118,6 +124,12 @@ def _restore(run: RunFolder, trainer: Trainer, data: TrainingData) -> tuple[int,
         raise MismatchError(
             f"The patches are not those that {run.path} was begun with.",
             mend="Start a new run with --name, or bring the old patches back.",
+        )
+    if checkpoint.settings != trainer.settings.as_json():
+        raise MismatchError(
+            f"{run.path / 'settings.json'} is not what the run was trained with so far, or this "
+            "machine computes in another precision.",
+            mend="Bring the old settings back, or start a new run with --name.",
         )
     trainer.network.load_state_dict(checkpoint.model)
     trainer.optimizer.load_state_dict(checkpoint.optimizer)
@@ -190,6 +202,11 @@ class _Session:
 
     def _log(self, done: int, result: StepResult) -> None:
         self.loss = float(result.loss)
+        if not math.isfinite(self.loss):
+            raise TrainingError(
+                f"The loss is {self.loss} at step {done}: the run has diverged.",
+                mend="Start again with a lower --rate.",
+            )
         now = time.perf_counter()
         pairs = (done - self._logged_step) * self.data.batches.plan.batch_pairs
         rate = pairs / (now - self._logged_at)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -43,5 +44,7 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stream.close()
-        self._board.close()
+        # What was raised before says more than what closing a full file would.
+        with suppress(OSError) if error else storage_errors(self._path):
+            self._stream.close()
+            self._board.close()

@@ -59,10 +59,12 @@ def _measurable(held_out: Sequence[StoredPair], settings: TrainSettings) -> Held
 
 
 def _digest(split: Split) -> str:
-    """SHA-256 over every record and its side: other data, or another split, is another run."""
+    """SHA-256 over each pair's record, JPEG sizes and side: other data is another run."""
     digest = hashlib.sha256()
     for side in (split.train, split.held_out):
         for stored in side:
-            digest.update(f"{stored.pair.key} {json.dumps(stored.pair.as_json())}\n".encode())
+            sizes = f"{stored.query.size} {stored.positive.size}"
+            record = json.dumps(stored.pair.as_json())
+            digest.update(f"{stored.pair.key} {sizes} {record}\n".encode())
         digest.update(b"--\n")
     return digest.hexdigest()

@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from toolkit.errors import InputError, MismatchError, UsageError
 from toolkit.training.settings import TrainSettings
-from toolkit.workspace import RUNS, read_json, storage_errors, write_json
+from toolkit.workspace import RUNS, atomic_folder, read_json, storage_errors, write_json
 
 LATEST = "latest"
 
@@ -19,8 +18,8 @@ LATEST = "latest"
 class DataRecord:
     """What a run was trained and measured on.
 
-    patches: the folder of shards as it was given; digest: SHA-256 over the training keys
-    and shard hashes; held_out: the keys of the pairs that it has not seen.
+    patches: the folder of shards as it was given; digest: SHA-256 over the records
+    and sizes of all pairs and their side; held_out: the keys of the pairs that it has not seen.
     """
 
     patches: str
@@ -63,21 +62,29 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool) -> Self:
-        """A new, empty run. Raises UsageError where one stands, StorageError."""
+        """A place for a new run; `begin` makes it. Raises UsageError where one stands.
+
+        Nothing is written or removed yet: an old run stays until the new one begins.
+        """
         if not re.fullmatch(r"\w[\w.+-]*", path.name) or path.name == LATEST:
             raise UsageError(
                 f"{path.name!r} cannot be the name of a run.", mend="Use a plain word."
             )
-        if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-            if not overwrite:
-                raise UsageError(
-                    f"The run {path} exists.",
-                    mend="Use --resume to go on, --overwrite to replace it, or another --name.",
-                )
-            shutil.rmtree(path)
-        with storage_errors(path):
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise UsageError(f"{path} is in the way of a run.", mend="Use another --name.")
+        if path.is_dir() and any(path.iterdir()) and not overwrite:
+            raise UsageError(
+                f"The run {path} exists.",
+                mend="Use --resume to go on, --overwrite to replace it, or another --name.",
+            )
         return cls(path)
+
+    def begin(self, settings: TrainSettings, data: DataRecord) -> None:
+        """Put the new run in the place of whatever is there. Raises StorageError."""
+        with atomic_folder(self.path) as draft:
+            new = RunFolder(draft)
+            new.checkpoints.mkdir()
+            new._write_settings(settings, data)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -97,8 +104,7 @@ class RunFolder:
             draft.symlink_to(self.path.name)
             draft.replace(link)
 
-    def write_settings(self, settings: TrainSettings, data: DataRecord) -> None:
-        """Write settings.json and data.json. Raises StorageError."""
+    def _write_settings(self, settings: TrainSettings, data: DataRecord) -> None:
         write_json(
             self.path / "data.json",
             {

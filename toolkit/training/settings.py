@@ -58,8 +58,12 @@ class TrainSettings:
         _one_of("decay", self.decay, ("cosine", "step"))
         _one_of("split", self.split, SPLITS)
         _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        for name in ("steps", "batch_pairs", "evaluate_every", "negatives", "size", "dim", "seed"):
+            _whole(name, getattr(self, name))
         for name in ("steps", "batch_pairs", "evaluate_every", "negatives"):
             _within(name, getattr(self, name), 1, 10**9)
+        if not isinstance(self.augment, bool):
+            raise UsageError(f"The setting augment is {self.augment!r}.", mend="Use true or false.")
         _within("batch_pairs", self.batch_pairs, 2, 10**6)
         for name in ("hard_ratio", "rand_ratio", "hard_after", "warmup"):
             _within(name, getattr(self, name), 0, 1)
@@ -107,6 +111,17 @@ class TrainSettings:
         given = {name: value for name, value in changes.items() if value is not None}
         return cls.from_json({**RECIPES[recipe], **given, "recipe": recipe})
 
+    def resolved(self, precision: str) -> Self:
+        """The same with nothing left to defaults, as it is kept with a run."""
+        input_size = self.preprocessing
+        return replace(
+            self,
+            size=input_size.height,
+            dim=self.embedding_dim,
+            channels=input_size.channels,
+            precision=precision,
+        )
+
     def changed(self, **changes: Any) -> Self:
         """The same settings but for those named."""
         return replace(self, **changes)
@@ -139,6 +154,11 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise UsageError(
             f"The setting {name} is {value!r}.", mend=f"{guess}Use one of: {', '.join(known)}."
         )
+
+
+def _whole(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"The setting {name} is {value!r}.", mend="Use a whole number.")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

@@ -21,6 +21,19 @@ class StepResult:
     embeddings: Tensor
 
 
+class TrainingNetwork(nn.Module):
+    """Augmented pixels to embeddings: what a step differentiates (and DDP would wrap)."""
+
+    def __init__(self, network: EmbeddingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Float RGB [B, 3, height, width] of 0..255 to float32 [B, dim] of length 1."""
+        x = self.network.preprocess.normalise(pixels)
+        return self.network.embed_input(x.contiguous(memory_format=torch.channels_last))
+
+
 class Trainer:
     """The network, its optimizer and its loss; everything random is drawn from (seed, step)."""
 
@@ -29,6 +42,7 @@ class Trainer:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
         self.device = device
+        self.model = TrainingNetwork(self.network)
         self.optimizer = _optimizer(network, settings)
         self.loss = _loss(settings)
         self.generator = torch.Generator(device)
@@ -41,12 +55,12 @@ class Trainer:
         self.generator.manual_seed((self.settings.seed << 32) + step)
         torch.manual_seed((self.settings.seed << 32) + step)
         self._set_schedule(step)
-        self.network.train()
+        self.model.train()
         pixels = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         change = augment if self.settings.augment else mirror
-        x = self.network.preprocess.normalise(change(pixels, self.generator))
+        changed = change(pixels, self.generator)
         with self.autocast:
-            embeddings = self.network.embed_input(x.contiguous(memory_format=torch.channels_last))
+            embeddings = self.model(changed)
         loss = self.loss(embeddings, labels.to(self.device), self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -119,6 +119,17 @@ def test_video_holds_out_whole_videos():
     assert len(split.train) + len(split.held_out) == 90
 
 
+@pytest.mark.parametrize("big_first", [True, False])
+def test_video_comes_as_near_to_the_wanted_part_as_it_can(big_first):
+    big, small = ("a", "b") if big_first else ("b", "a")
+    pairs = [pair(n, n, n + 1, video=big) for n in range(90)]
+    pairs += [pair(n, n, n + 1, video=small) for n in range(10)]
+    pairs += [pair(n, n, n + 1, video="c") for n in range(30)]
+    split = split_pairs(stored(*pairs), "video", 0.2)
+    # Hashes order the videos: a alone, or a and b, may be held out. 26 pairs are wanted.
+    assert len(split.held_out) == (90 if big_first else 10)
+
+
 def test_one_video_cannot_be_split_by_video():
     with pytest.raises(UsageError, match="at least 2 videos"):
         split_pairs(stored(pair(0, 0, 1)), "video", 0.3)

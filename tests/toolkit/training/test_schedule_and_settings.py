@@ -51,6 +51,13 @@ def test_settings_survive_json():
     assert TrainSettings.from_json(settings.as_json()) == settings
 
 
+def test_resolved_settings_leave_nothing_to_defaults():
+    settings = TrainSettings().resolved("fp32")
+    assert (settings.size, settings.dim, settings.channels) == (64, 128, "rgb")
+    assert settings.preprocessing == TrainSettings().preprocessing
+    assert settings.resolved("fp32") == settings
+
+
 def test_a_change_of_none_changes_nothing():
     assert TrainSettings.from_recipe("modern", {"steps": None}) == TrainSettings()
 
@@ -65,6 +72,9 @@ def test_a_change_of_none_changes_nothing():
         ({"batchpairs": 3}, "Did you mean batch_pairs"),
         ({"steps": 0}, "steps is 0"),
         ({"steps": "10"}, "steps is '10'"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({"size": 64.5}, "size is 64.5"),
+        ({"augment": "no"}, "augment is 'no'"),
         ({"batch_pairs": 1}, "batch_pairs is 1"),
         ({"hard_ratio": 1.2}, "hard_ratio is 1.2"),
         ({"rate": float("nan")}, "rate is nan"),

@@ -13,7 +13,14 @@ import pytest
 import torch
 
 from toolkit.embedding_torch import TorchEmbedder
-from toolkit.errors import InputError, Interrupted, MismatchError, MissingError, UsageError
+from toolkit.errors import (
+    InputError,
+    Interrupted,
+    MismatchError,
+    MissingError,
+    TrainingError,
+    UsageError,
+)
 from toolkit.networks.saved import load_model
 from toolkit.patches.shards import read_pairs, write_shard
 from toolkit.training.augment import augment, mirror
@@ -31,9 +38,11 @@ QUICK = TrainSettings(
 
 
 def run_at(path, settings=QUICK, *, patches, **options):
-    run = RunFolder(path) if (path / "settings.json").exists() else None
-    run = run or RunFolder.create(path, overwrite=False)
-    return train(patches, run, settings, **options)
+    """Begin a run, or go on with the one that is there."""
+    if (path / "settings.json").exists():
+        run = RunFolder(path)
+        return train(patches, run, run.read_settings(), resume=True, **options)
+    return train(patches, RunFolder.create(path, overwrite=False), settings, **options)
 
 
 def weights(run):
@@ -61,7 +70,7 @@ def test_a_run_leaves_what_the_format_says(learnable_patches, tmp_path):
     _, card = load_model(run.path)
     assert card.lineage["run"] == "r"
     assert card.lineage["step"] == 6
-    assert run.read_settings() == QUICK
+    assert run.read_settings() == QUICK.resolved("fp32")
     assert run.last.exists()
     assert run.best.exists()
     assert list((run.path / "tensorboard").glob("events.*"))
@@ -136,8 +145,30 @@ def test_kill_dash_nine_leaves_whole_files(learnable_patches, tmp_path):
             time.sleep(0.05)
         time.sleep(0.3)
         child.kill()
-    assert load_checkpoint(run.last).step >= 1
-    assert run.read_settings().steps == 100000
+    killed_at = load_checkpoint(run.last).step
+    assert killed_at >= 1
+    # What the kill left goes on to the same bits as a run that nobody killed.
+    stop = killed_at + 2
+    resumed = _stopped_after(stop, learnable_patches, run, resume=True)
+    other = RunFolder.create(tmp_path / "whole", overwrite=False)
+    whole = _stopped_after(stop, learnable_patches, other, run.read_settings())
+    assert_same(resumed, whole)
+
+
+def _stopped_after(stop, patches, run, settings=None, *, resume=False):
+    """The weights after `stop` steps, by a Ctrl-C at that step."""
+    step = Trainer.step
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stepping(self, number, *batch):
+            if number == stop - 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return step(self, number, *batch)
+
+        patch.setattr(Trainer, "step", stepping)
+        with pytest.raises(Interrupted):
+            train(patches, run, settings or run.read_settings(), resume=resume)
+    return weights(run.path)
 
 
 def test_other_patches_are_refused_on_resume(learnable_patches, tmp_path):
@@ -154,7 +185,14 @@ def test_a_run_is_not_overwritten_unasked(learnable_patches, tmp_path):
     run_at(tmp_path / "r", patches=learnable_patches)
     with pytest.raises(UsageError, match="--resume to go on, --overwrite"):
         RunFolder.create(tmp_path / "r", overwrite=False)
-    assert not list(RunFolder.create(tmp_path / "r", overwrite=True).path.glob("*.json"))
+    before = weights(tmp_path / "r")
+    run = RunFolder.create(tmp_path / "r", overwrite=True)
+    with pytest.raises(InputError, match="no mined pairs"):  # nothing is lost to a false start
+        train(tmp_path / "empty", run, QUICK)
+    assert_same(weights(tmp_path / "r"), before)
+    train(learnable_patches, run, QUICK.changed(seed=9))
+    assert run.read_settings().seed == 9
+    assert max(row["step"] for row in run.read_metrics()) == 6
 
 
 @pytest.mark.parametrize("name", ["latest", "a b", "..", "a/"])
@@ -164,6 +202,60 @@ def test_a_run_needs_a_plain_name(tmp_path, name):
         return
     with pytest.raises(UsageError, match="cannot be the name"):
         RunFolder.create(tmp_path / name, overwrite=False)
+
+
+def test_edited_settings_are_refused_on_resume(learnable_patches, tmp_path):
+    run_at(tmp_path / "r", patches=learnable_patches)
+    path = tmp_path / "r" / "settings.json"
+    path.write_text(path.read_text().replace('"steps": 6', '"steps": 9'))
+    with pytest.raises(MismatchError, match=r"settings\.json is not what"):
+        run_at(tmp_path / "r", patches=learnable_patches)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(learnable_patches, tmp_path):
+    settings = QUICK.changed(rate=50.0, optimizer="sgd", decay="step", warmup=0.0, steps=40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "toolkit.losses.RankHardLoss.forward",
+            lambda self, x, labels, generator: (x * float("nan")).sum(),
+        )
+        with pytest.raises(TrainingError, match="diverged"):
+            run_at(tmp_path / "r", settings, patches=learnable_patches)
+
+
+@pytest.mark.parametrize("stand_in", ["file", "link"])
+def test_what_is_no_run_folder_is_not_replaced(tmp_path, stand_in):
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "r"
+    path.write_text("mine") if stand_in == "file" else path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="in the way"):
+        RunFolder.create(path, overwrite=True)
+
+
+@pytest.mark.parametrize("limit", [2_000, 200_000])
+def test_a_full_disk_is_one_clear_error(learnable_patches, tmp_path, limit):
+    """RLIMIT_FSIZE makes the real writers fail as a full disk does, metrics first or weights."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from toolkit.errors import StorageError\n"
+        "from toolkit.training.loop import train\n"
+        "from toolkit.training.run_folder import RunFolder\n"
+        "from toolkit.training.settings import TrainSettings\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "settings = TrainSettings(size=32, dim=16, steps=3, batch_pairs=8, held_out=0.0)\n"
+        "run = RunFolder.create(Path(sys.argv[2]), overwrite=False)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
+        "try:\n"
+        "    train(Path(sys.argv[1]), run, settings)\n"
+        "except StorageError as error:\n"
+        "    print('StorageError:', error)\n"
+    )
+    arguments = [sys.executable, "-c", code, learnable_patches, tmp_path / "r", str(limit)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("StorageError: Cannot write"), done.stderr[-2000:]
+    left = [p.name for p in tmp_path.rglob("*") if p.is_file()]
+    assert not [name for name in left if name.startswith(".") or name.endswith(".pt")], left
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk"])
@@ -260,11 +352,15 @@ def test_rows_of_a_batch_are_query_and_positive_of_one_track(learnable_patches):
     assert same.tolist() == [[a == b for b in tracks] for a in tracks]
 
 
-def test_every_pair_comes_once_an_epoch():
-    plan = BatchPlan(20, 4, seed=1)
-    for epoch in range(3):
+@pytest.mark.parametrize(("count", "batch"), [(20, 4), (22, 4)])
+def test_no_pair_comes_twice_an_epoch(count, batch):
+    plan = BatchPlan(count, batch, seed=1)
+    left_out = set()
+    for epoch in range(12):
         seen = np.concatenate([plan.pairs_of(epoch * 5 + step) for step in range(5)])
-        assert sorted(seen) == list(range(20))
+        assert len(set(seen.tolist())) == 20
+        left_out |= set(range(count)) - set(seen.tolist())
+    assert len(left_out) == (0 if count == 20 else pytest.approx(22, abs=16))
 
 
 def test_fewer_pairs_than_a_batch_make_a_smaller_batch():
