@@ -1,13 +1,16 @@
 """`vr`: registers the commands. Nothing heavy is imported before a command runs."""
 
+import io
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import typer
 
 from cli.commands import demo, evaluate, export, index, mine, search, train
 from cli.config import FILE_NAME, read_config
-from cli.failures import report, run_command
+from cli.failures import asks_for_json, report, run_command
 from toolkit.errors import UsageError
 
 app = typer.Typer(
@@ -49,7 +52,16 @@ def _root(
 
 def run() -> None:
     """The entry point of the console script; exits with the codes of docs/cli.md."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks is shown with escapes, not refused.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's shape
+    # A polite kill is a Ctrl-C from afar: drafts are removed and what was finished is kept.
+    raise KeyboardInterrupt
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +70,7 @@ def main(arguments: list[str]) -> int:
     try:
         defaults = read_config(Path(FILE_NAME), command)
     except UsageError as error:
-        return report(error, as_json="--json" in arguments)
+        return report(error, as_json=asks_for_json(arguments))
     return run_command(command, arguments, default_map=defaults)
 
 

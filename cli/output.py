@@ -1,9 +1,10 @@
 """The only place that prints: data to stdout, everything for people to stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -19,47 +20,89 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from toolkit.errors import VrError
+from toolkit.errors import StorageError, VrError
 
 people = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_PIPE_WIDTH = 1000  # a table in a pipe or a file is never cut to the width of a screen
 
 
 def say(text: str) -> None:
     """One line for people. Text from outside goes through `plain` first."""
-    people.print(text)
+    # Where nobody listens (a closed or full stderr) the work goes on all the same.
+    with suppress(OSError):
+        people.print(text)
+
+
+def visible(text: object) -> str:
+    """Text with its control characters spelled out: a file name must not steer a terminal."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", _spelled, str(text))
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "surrogatepass").decode()
 
 
 def plain(text: object) -> str:
     """Text from outside (paths, reasons), with nothing in it taken for markup."""
-    return escape(str(text))
+    return escape(visible(text))
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: "1 pair", "2 pairs"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def warn(text: str) -> None:
     """Something that a person should know but that stops nothing."""
-    people.print(f"[yellow]note:[/] {text}")
+    say(f"[yellow]note:[/] {text}")
+
+
+def warn_set_aside(path: str, reason: str) -> None:
+    """One input that could not be used; most reasons begin with its path."""
+    warn(f"set aside {plain(reason if reason.startswith(path) else f'{path}: {reason}')}")
 
 
 def complain(error: VrError) -> None:
     """A user's error: what is wrong, and how to mend it."""
-    people.print(f"[bold red]error:[/] {plain(error.problem)}")
+    say(f"[bold red]error:[/] {plain(error.problem)}")
     if error.mend:
-        people.print(f"       {plain(error.mend)}")
+        say(f"       {plain(error.mend)}")
 
 
 def emit(content: Mapping[str, Any]) -> None:
     """The one JSON object of `--json`, on stdout."""
-    sys.stdout.write(json.dumps(content) + "\n")
-    sys.stdout.flush()
+    show_line(json.dumps(content))
 
 
 def show_table(table: Table) -> None:
     """A result table, on stdout: it is what was asked for."""
-    Console(highlight=False).print(table)
+    with _stdout_errors():
+        width = None if sys.stdout.isatty() else _PIPE_WIDTH
+        Console(highlight=False, width=width).print(table)
 
 
 def show_line(text: str) -> None:
     """A result line, on stdout."""
-    sys.stdout.write(text + "\n")
+    with _stdout_errors():
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def _stdout_errors() -> Iterator[None]:
+    """Raises StorageError where stdout is closed or full; BrokenPipeError passes through."""
+    if sys.stdout is None:
+        raise StorageError("Cannot write the result: the standard output is closed.")
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write the result to the standard output: {error.strerror}.",
+            mend="Free some space, or send it elsewhere.",
+        ) from error
 
 
 class Bar:

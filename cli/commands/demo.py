@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.demo.pipeline import STEPS, DemoSettings, run_demo
 from cli.options import Device, Json
 from cli.output import emit, plain, say, show_line
 
@@ -20,16 +21,16 @@ def demo(
         list[Path] | None, typer.Option(help="Your own footage instead; may be given again.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for all that is made.")] = Path("demo"),
-    steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 600,
+    steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = STEPS,
     device: Device = "auto",
     as_json: Json = False,
 ) -> int:
     """Mine, train, export, index and search real footage in minutes, and write a report."""
     from cli.demo.footage import sample_clips
-    from cli.demo.pipeline import run_demo
     from cli.demo.report import write_report
 
-    result = run_demo(video or sample_clips(), out, steps, device)
+    videos = tuple(video or sample_clips())
+    result = run_demo(DemoSettings(videos=videos, out=out, steps=steps, device=device))
     report = out / "report.html"
     write_report(result, report, YOUR_OWN)
     say(f"\n[bold]The report:[/] {plain(report.resolve())}\n\nThe same with your own video:\n")

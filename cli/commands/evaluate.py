@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import DEFAULT_LATEST, DEFAULT_RUNS, Device, Json
-from cli.output import emit, show_table
+from cli.output import emit, show_table, visible
+from toolkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from toolkit.evaluation.evaluate import Comparison
@@ -32,6 +33,7 @@ def evaluate(
     from toolkit.evaluation.evaluate import compare, load_held_out
     from toolkit.training.held_out import held_out_pairs
 
+    _check_subject(subject)
     embedder = open_embedder(subject, device=device)
     try:
         pairs = held_out_pairs(_run_of(subject, run, embedder.card.lineage), patches)
@@ -43,6 +45,22 @@ def evaluate(
     else:
         _show(subject, comparison)
     return 0
+
+
+def _check_subject(subject: Path) -> None:
+    if any((subject / name).is_file() for name in ("model.onnx", "model.safetensors")):
+        return
+    if (subject / "settings.json").is_file():
+        from toolkit.training.run_folder import RunFolder
+
+        run = RunFolder.open(subject)
+        raise UsageError(
+            f"The run {run.path} is not finished.", mend=f"Go on with: {run.resume_command}"
+        )
+    raise InputError(
+        f"There is no run and no bundle at {subject}.",
+        mend="Train a run with `vr train`, or give the folder of one.",
+    )
 
 
 def _run_of(subject: Path, run: Path | None, lineage: Any) -> "RunFolder":
@@ -63,7 +81,7 @@ def _show(subject: Path, comparison: "Comparison") -> None:
     rows = {str(subject): comparison.trained, **comparison.baselines}
     for name, m in rows.items():
         values = (f"{v:.3f}" for v in (m.recall_at_1, m.recall_at_5, m.map_at_r))
-        table.add_row(Text(name), *values, style="bold" if name == str(subject) else None)
+        table.add_row(Text(visible(name)), *values, style="bold" if name == str(subject) else None)
     show_table(table)
 
 

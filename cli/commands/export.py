@@ -60,7 +60,8 @@ def export_run(run: Path, out: Path, patches: Path | None = None) -> "ExportRepo
     folder = RunFolder.open(run)
     if not (folder.path / FILE_NAME).is_file():
         raise UsageError(
-            f"The run {folder.path} is not finished.", mend="Go on with: vr train --resume"
+            f"The run {folder.path} is not finished.",
+            mend=f"Go on with: {folder.resume_command}",
         )
     fit = ModelCard.read(folder.path).preprocessing.fit_batch
     if not folder.read_data().held_out:

@@ -15,7 +15,18 @@ from cli.options import (
     Model,
     Overwrite,
 )
-from cli.output import Bar, emit, plain, progress_bar, say, show_line, show_table, warn
+from cli.output import (
+    Bar,
+    count,
+    emit,
+    plain,
+    progress_bar,
+    say,
+    show_line,
+    show_table,
+    visible,
+    warn_set_aside,
+)
 
 if TYPE_CHECKING:
     from indexes.info import IndexInfo
@@ -72,7 +83,7 @@ def show_info(index: IndexFolder = DEFAULT_INDEX, as_json: Json = False) -> int:
         return 0
     table = Table(show_header=False)
     for key, value in content.items():
-        table.add_row(key, Text(str(value)))
+        table.add_row(key, Text(visible(value)))
     show_table(table)
     return 0
 
@@ -101,12 +112,12 @@ def _show(bar: Bar, at: "BuildProgress") -> None:
 def tell(report: "BuildReport") -> None:
     """What a build did, for people."""
     for item in report.quarantined:
-        warn(f"set aside {plain(item.path)}: {plain(item.reason)}")
+        warn_set_aside(item.path, item.reason)
     if report.skipped:
-        say(f"{report.skipped} sources were indexed before and are kept")
+        say(f"{count(report.skipped, 'source')} indexed before, and kept")
     say(
-        f"[bold]{report.vectors} vectors[/] from {report.added} sources in {report.seconds:.1f} s: "
-        f"{plain(report.index)}"
+        f"[bold]{count(report.vectors, 'vector')}[/] from {count(report.added, 'source')} "
+        f"in {report.seconds:.1f} s: {plain(report.index)}"
     )
 
 

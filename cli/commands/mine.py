@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import DEFAULT_PATCHES, Json
-from cli.output import Bar, emit, plain, progress_bar, say, show_line, warn
+from cli.output import Bar, count, emit, plain, progress_bar, say, show_line, warn, warn_set_aside
+from toolkit.mining.settings import MiningSettings
 
 if TYPE_CHECKING:
     from toolkit.mining.run import MiningProgress, MiningReport
-    from toolkit.mining.settings import MiningSettings
 
+DEFAULTS = MiningSettings()
 CONTACT_SHEET = "contact_sheet.png"
 
 
@@ -20,12 +21,12 @@ def mine(
         list[Path] | None, typer.Argument(help="Videos or folders of them. [default: this folder]")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pair shards.")] = DEFAULT_PATCHES,
-    gap_s: Annotated[
-        float, typer.Option("--gap", help="Seconds between the two patches of a pair.")
-    ] = 1.0,
+    gap: Annotated[
+        float, typer.Option(help="Seconds between the two patches of a pair.")
+    ] = DEFAULTS.gap_s,
     min_quality: Annotated[
-        float, typer.Option(help="Drop pairs that are trusted less (0 to 1).")
-    ] = 0.35,
+        float, typer.Option(help="Drop pairs that are trusted less, 0 to 1.")
+    ] = DEFAULTS.min_quality,
     remine: Annotated[
         bool, typer.Option("--remine", help="Mine videos again that were mined before.")
     ] = False,
@@ -35,9 +36,7 @@ def mine(
 
     A second run does nothing for videos that were mined before, whatever their name.
     """
-    from toolkit.mining.settings import MiningSettings
-
-    settings = MiningSettings(gap_s=gap_s, min_quality=min_quality)
+    settings = MiningSettings(gap_s=gap, min_quality=min_quality)
     report = mine_with_bar(videos or [Path()], out, settings, remine=remine)
     tell(report)
     if as_json:
@@ -48,7 +47,7 @@ def mine(
 
 
 def mine_with_bar(
-    sources: list[Path], out: Path, settings: "MiningSettings", *, remine: bool = False
+    sources: list[Path], out: Path, settings: MiningSettings, *, remine: bool = False
 ) -> "MiningReport":
     """Mine, with a progress bar over the seconds of footage, and write the contact sheet."""
     from toolkit.mining.contact_sheet import write_contact_sheet
@@ -71,16 +70,20 @@ def _show(bar: Bar, at: "MiningProgress") -> None:
 def tell(report: "MiningReport") -> None:
     """The end of the work for people: what was found, what was set aside, where to look."""
     for item in report.quarantined:
-        warn(f"set aside {plain(item.path)}: {plain(item.reason)}")
+        warn_set_aside(item.path, item.reason)
     if report.skipped:
-        say(f"{report.skipped} of {report.videos} videos were mined before and are kept.")
+        say(f"{count(len(report.skipped), 'video')} mined before, and kept")
+    if report.other_settings:
+        again = count(len(report.other_settings), "video")
+        warn(f"{again} mined before with other settings; --remine mines with these")
     say(
-        f"[bold]{report.pairs} pairs[/] of {report.tracks} moving things in {report.frames} "
-        f"frames, {report.seconds:.1f} s; {report.total_pairs} pairs in {plain(report.out)}"
+        f"[bold]{count(report.pairs, 'pair')}[/] of {count(report.tracks, 'moving thing')} in "
+        f"{count(report.frames, 'frame')}, {report.seconds:.1f} s; "
+        f"{count(report.total_pairs, 'pair')} in {plain(report.out)}"
     )
-    if not report.pairs and report.rejected:
+    if not report.pairs and report.frames:
         reasons = ", ".join(f"{plain(name)} {n}" for name, n in sorted(report.rejected.items()))
-        warn(f"nothing was kept; rejected: {reasons}")
+        warn(f"nothing that moves was kept{f'; rejected: {reasons}' if reasons else ''}")
     if report.pairs:
         say(f"look at them: {plain(report.out / CONTACT_SHEET)}")
 
@@ -90,7 +93,7 @@ def as_contract(report: "MiningReport") -> dict[str, Any]:
     return {
         "out": str(report.out),
         "videos": report.videos,
-        "skipped": report.skipped,
+        "skipped": len(report.skipped),
         "frames": report.frames,
         "pairs": report.pairs,
         "tracks": report.tracks,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import DEFAULT_EXPORTED, DEFAULT_INDEX, Device, IndexFolder, Json, Model
-from cli.output import emit, plain, say, show_table, warn
+from cli.output import emit, plain, say, show_table, visible, warn
 from toolkit.errors import UsageError
 from toolkit.records import Box
 
@@ -26,7 +26,9 @@ def search(
     group: Annotated[
         bool, typer.Option("--group/--no-group", help="One hit a track, its best.")
     ] = True,
-    min_score: Annotated[float, typer.Option(help="Leave out hits below this cosine.")] = -1.0,
+    min_score: Annotated[
+        float, typer.Option(min=-1, max=1, help="Leave out hits below this cosine.")
+    ] = -1.0,
     index: IndexFolder = DEFAULT_INDEX,
     model: Model = DEFAULT_EXPORTED,
     html: Annotated[
@@ -101,11 +103,13 @@ def _show(image: Path, hits: "list[Hit]", milliseconds: float) -> None:
     if not hits:
         warn("nothing was found")
         return
-    table = Table("", "score", "source", "time", "box", "track", title=f"like {plain(image)}")
+    table = Table(title=f"like {plain(image)}")
+    for name in ("", "score", "source", "time", "box", "track"):
+        table.add_column(name, overflow="fold")  # on a narrow screen nothing is cut off
     for hit in hits:
         moment = "" if hit.time_s is None else clock(hit.time_s)
         cells = (hit.source, moment, box_text(hit.box), hit.track or "")
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", *map(Text, cells))
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", *(Text(visible(cell)) for cell in cells))
     show_table(table)
     say(f"{milliseconds:.0f} ms")
 

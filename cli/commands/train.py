@@ -1,5 +1,6 @@
 """`vr train`: pair shards to a trained network; mines first where nothing was mined yet."""
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,8 @@ import typer
 from cli.commands.mine import mine_with_bar
 from cli.commands.mine import tell as tell_mining
 from cli.options import DEFAULT_PATCHES, DEFAULT_RUNS, Device, Json, Overwrite, Patches, Workers
-from cli.output import Bar, emit, plain, progress_bar, say, show_line, warn
+from cli.output import Bar, count, emit, plain, progress_bar, say, show_line, warn
+from toolkit.errors import InputError, UsageError, VrError
 
 if TYPE_CHECKING:
     from toolkit.training.loop import TrainProgress, TrainReport
@@ -84,6 +86,8 @@ def train(
         "seed": seed,
     }  # fmt: skip
     resolve_device(device)
+    if name is not None:
+        _check_name(name)
     code = 0
     if resume:
         run = RunFolder.open(out / (name or "latest"))
@@ -91,9 +95,15 @@ def train(
         patches = Path(run.read_data().patches)
     else:
         settings = TrainSettings.from_recipe(recipe, changes)
+        if overwrite and name:
+            _check_replaceable(out / name)
         code = _mine_if_needed(patches)
         run = RunFolder.create(out / (name or _new_name(settings)), overwrite=overwrite)
-    report = train_with_bar(patches, run, settings, device=device, workers=workers)
+    try:
+        report = train_with_bar(patches, run, settings, device=device, workers=workers)
+    except VrError:
+        _drop_unstarted(run)
+        raise
     tell(report)
     if as_json:
         emit(as_contract(report))
@@ -102,13 +112,36 @@ def train(
     return code
 
 
+def _check_name(name: str) -> None:
+    """A name is one folder below --out, never a way out of it."""
+    if not name or Path(name).name != name:
+        raise UsageError(
+            f"{name!r} cannot be the name of a run.",
+            mend="Use a plain word; --out says in which folder the runs lie.",
+        )
+
+
+def _check_replaceable(run: Path) -> None:
+    """--overwrite deletes a folder, so be sure that it is a run."""
+    if run.is_dir() and any(run.iterdir()) and not (run / "checkpoints").is_dir():
+        raise UsageError(
+            f"{run} is there and is no run; it is not replaced.",
+            mend="Choose another --name, or move it away.",
+        )
+
+
+def _drop_unstarted(run: "RunFolder") -> None:
+    """Leave no empty folder that would be in the way of the next try."""
+    with suppress(OSError):  # one that holds something is a run, and stays
+        run.checkpoints.rmdir()
+        run.path.rmdir()
+
+
 def _new_name(settings: "TrainSettings") -> str:
     return f"{datetime.now():%Y%m%d-%H%M%S}-{settings.backbone}"
 
 
 def _resumed_settings(run: "RunFolder", changes: dict[str, Any]) -> "TrainSettings":
-    from toolkit.errors import UsageError
-
     given = [name.replace("_", "-") for name, value in changes.items() if value is not None]
     if given:
         raise UsageError(
@@ -120,7 +153,6 @@ def _resumed_settings(run: "RunFolder", changes: dict[str, Any]) -> "TrainSettin
 
 def _mine_if_needed(patches: Path) -> int:
     """Mine the videos of this folder where there are no shards yet; the exit code so far."""
-    from toolkit.errors import InputError
     from toolkit.mining.settings import MiningSettings
     from toolkit.patches.shards import find_shards
     from toolkit.video.find import find_videos
@@ -136,6 +168,12 @@ def _mine_if_needed(patches: Path) -> int:
     say("no mined pairs yet: mining the videos of this folder first")
     report = mine_with_bar([Path()], patches, MiningSettings())
     tell_mining(report)
+    if not report.total_pairs:
+        raise InputError(
+            "Nothing that moves was found in the videos of this folder: there are no pairs to "
+            "train on.",
+            mend="Add video in which things move, or mine with other settings (vr mine -h).",
+        )
     return 3 if report.quarantined else 0
 
 
@@ -165,7 +203,7 @@ def _show(bar: Bar, at: "TrainProgress") -> None:
 def tell(report: "TrainReport") -> None:
     """The end of a run for people."""
     say(
-        f"[bold]trained[/] on {report.train_pairs} pairs in {report.seconds:.0f} s: "
+        f"[bold]trained[/] on {count(report.train_pairs, 'pair')} in {report.seconds:.0f} s: "
         f"{plain(report.run)}"
     )
     if report.metrics:

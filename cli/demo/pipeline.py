@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from cli.commands.index import build_with_bar
 from cli.commands.mine import mine_with_bar
 from cli.commands.train import train_with_bar
 from cli.output import say
+from toolkit.mining.settings import MiningSettings
 
 if TYPE_CHECKING:
     from deploy.export import ExportReport
@@ -24,8 +25,24 @@ if TYPE_CHECKING:
     from toolkit.patches.shards import StoredPair
     from toolkit.training.loop import TrainReport
 
+STEPS = 400
 QUERIES = 12
 HITS = 6
+
+# Clips of a few seconds with shots of two: pairs half a second apart, as many as there are,
+# and of things that move on the spot too.
+SHORT_CLIPS = MiningSettings(gap_s=0.5, pairs_per_gap=6, min_travel=0.05)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSettings:
+    """What to show: the footage, where everything goes, and how long to learn."""
+
+    videos: tuple[Path, ...]
+    out: Path = Path("demo")
+    steps: int = STEPS
+    seed: int = 0
+    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +85,20 @@ class Clock:
         self.seconds[name] = time.perf_counter() - begun
 
 
-def run_demo(videos: Sequence[Path], out: Path, steps: int, device: str) -> DemoResult:
-    """Mine, train, evaluate, export, index and search in the folder `out`.
+def run_demo(demo: DemoSettings) -> DemoResult:
+    """Mine, train, evaluate, export, index and search in the folder `demo.out`.
 
     Mining is taken up where an earlier demo left it; the rest is done anew. Raises what the
     steps raise.
     """
-    from toolkit.mining.settings import MiningSettings
     from toolkit.training.run_folder import RunFolder
     from toolkit.training.settings import TrainSettings
 
+    out, device = demo.out, demo.device
     clock = Clock()
-    settings = TrainSettings.from_recipe("modern", {"steps": steps, "held_out": 0.3})
+    settings = TrainSettings.from_recipe("modern", {"steps": demo.steps, "seed": demo.seed})
     with clock.step("mine"):
-        mining = mine_with_bar(list(videos), out / "patches", MiningSettings())
+        mining = mine_with_bar(list(demo.videos), out / "patches", SHORT_CLIPS)
     with clock.step("train"):
         run = RunFolder.create(out / "runs" / "demo", overwrite=True)
         training = train_with_bar(out / "patches", run, settings, device=device, workers=1)
@@ -173,4 +190,3 @@ def _spread(items: "list[StoredPair]", count: int) -> "list[StoredPair]":
     if len(items) <= count:
         return items
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
