@@ -14,6 +14,7 @@ from torch import Tensor
 
 from toolkit.losses import RankHardLoss
 from toolkit.networks.embedder import EmbeddingNetwork
+from toolkit.training.batches import Batch
 from toolkit.training.settings import TrainSettings
 from toolkit.training.step import Trainer
 
@@ -70,7 +71,8 @@ def alexnet_step_ms(patches: int) -> float:
     trainer = Trainer(network, settings, "cpu")
     images = torch.randint(0, 256, (patches, 227, 227, 3), dtype=torch.uint8)
     labels = torch.arange(patches // 2).repeat_interleave(2)
-    return median_ms(lambda: trainer.step(0, images, labels), 2)
+    batch = Batch(images, labels, torch.ones(patches // 2, patches, dtype=torch.bool))
+    return median_ms(lambda: trainer.step(0, batch), 2)
 
 
 def median_ms(work: Callable[[], object], runs: int) -> float:

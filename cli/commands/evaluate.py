@@ -1,13 +1,14 @@
 """`vr eval`: recall on held-out pairs, beside the baselines."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.options import DEFAULT_LATEST, DEFAULT_RUNS, Device, Json
-from cli.output import emit, show_table, visible
-from toolkit.errors import InputError, UsageError
+from cli.output import emit, plain, say, show_table, visible
+from toolkit.errors import InputError, MismatchError, UsageError
 
 if TYPE_CHECKING:
     from toolkit.evaluation.evaluate import Comparison
@@ -36,7 +37,10 @@ def evaluate(
     _check_subject(subject)
     embedder = open_embedder(subject, device=device)
     try:
-        pairs = held_out_pairs(_run_of(subject, run, embedder.card.lineage), patches)
+        source = _run_of(subject, run, embedder.card.lineage)
+        _check_unseen(source, embedder.card.lineage)
+        pairs = held_out_pairs(source, patches)
+        say(f"measuring {plain(subject)} with {embedder.runtime}")
         comparison = compare(embedder, load_held_out(pairs, embedder.card.preprocessing))
     finally:
         embedder.close()
@@ -63,7 +67,16 @@ def _check_subject(subject: Path) -> None:
     )
 
 
-def _run_of(subject: Path, run: Path | None, lineage: Any) -> "RunFolder":
+def _check_unseen(run: "RunFolder", lineage: Mapping[str, Any]) -> None:
+    """Another run's held-out pairs may be among those that the network learned from."""
+    if run.read_data().digest != lineage.get("data"):
+        raise MismatchError(
+            f"The held-out pairs of {run.path} are not those that this network has not seen.",
+            mend="Give the run it comes from with --run, or export again.",
+        )
+
+
+def _run_of(subject: Path, run: Path | None, lineage: Mapping[str, Any]) -> "RunFolder":
     from toolkit.training.run_folder import RunFolder
 
     if run is not None:

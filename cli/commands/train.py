@@ -1,6 +1,5 @@
 """`vr train`: pair shards to a trained network; mines first where nothing was mined yet."""
 
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,18 +10,21 @@ from cli.commands.mine import mine_with_bar
 from cli.commands.mine import tell as tell_mining
 from cli.options import DEFAULT_PATCHES, DEFAULT_RUNS, Device, Json, Overwrite, Patches, Workers
 from cli.output import Bar, count, emit, plain, progress_bar, say, show_line, warn
-from toolkit.errors import InputError, UsageError, VrError
+from toolkit.errors import InputError, UsageError
+from toolkit.workspace import write_bytes
 
 if TYPE_CHECKING:
     from toolkit.training.loop import TrainProgress, TrainReport
     from toolkit.training.run_folder import RunFolder
     from toolkit.training.settings import TrainSettings
 
+UNFINISHED = ".mining"
 _RECIPE = "Recipe"
 _RUN = "Run"
 
 
 def train(
+    context: typer.Context,
     patches: Patches = DEFAULT_PATCHES,
     recipe: Annotated[
         str, typer.Option(help="modern or wang2015.", rich_help_panel=_RECIPE)
@@ -80,7 +82,7 @@ def train(
     from toolkit.training.run_folder import RunFolder
     from toolkit.training.settings import TrainSettings
 
-    changes = {
+    changes: dict[str, Any] = {
         "backbone": backbone, "loss": loss, "size": size, "dim": dim, "steps": steps,
         "batch_pairs": batch_pairs, "rate": rate, "split": split, "held_out": held_out,
         "seed": seed,
@@ -90,20 +92,16 @@ def train(
         _check_name(name)
     code = 0
     if resume:
+        typed = _typed(context)
+        _refuse_changes(typed, {*changes, "recipe", "overwrite"})
         run = RunFolder.open(out / (name or "latest"))
-        settings = _resumed_settings(run, changes)
-        patches = Path(run.read_data().patches)
+        settings = run.read_settings()
+        patches = patches if "patches" in typed else Path(run.read_data().patches)
     else:
         settings = TrainSettings.from_recipe(recipe, changes)
-        if overwrite and name:
-            _check_replaceable(out / name)
-        code = _mine_if_needed(patches)
         run = RunFolder.create(out / (name or _new_name(settings)), overwrite=overwrite)
-    try:
-        report = train_with_bar(patches, run, settings, device=device, workers=workers)
-    except VrError:
-        _drop_unstarted(run)
-        raise
+        code = _mine_if_needed(patches)
+    report = train_with_bar(patches, run, settings, resume=resume, device=device, workers=workers)
     tell(report)
     if as_json:
         emit(as_contract(report))
@@ -121,34 +119,23 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_replaceable(run: Path) -> None:
-    """--overwrite deletes a folder, so be sure that it is a run."""
-    if run.is_dir() and any(run.iterdir()) and not (run / "checkpoints").is_dir():
-        raise UsageError(
-            f"{run} is there and is no run; it is not replaced.",
-            mend="Choose another --name, or move it away.",
-        )
-
-
-def _drop_unstarted(run: "RunFolder") -> None:
-    """Leave no empty folder that would be in the way of the next try."""
-    with suppress(OSError):  # one that holds something is a run, and stays
-        run.checkpoints.rmdir()
-        run.path.rmdir()
-
-
 def _new_name(settings: "TrainSettings") -> str:
     return f"{datetime.now():%Y%m%d-%H%M%S}-{settings.backbone}"
 
 
-def _resumed_settings(run: "RunFolder", changes: dict[str, Any]) -> "TrainSettings":
-    given = [name.replace("_", "-") for name, value in changes.items() if value is not None]
+def _typed(context: typer.Context) -> set[str]:
+    """The options that stand on the command line, not in vr.toml or among the defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _refuse_changes(typed: set[str], settings: set[str]) -> None:
+    given = sorted(name.replace("_", "-") for name in typed & settings)
     if given:
         raise UsageError(
             f"--resume goes on with the settings of the run; --{given[0]} cannot change them.",
             mend="Leave it out, or start a new run with --name.",
         )
-    return run.read_settings()
 
 
 def _mine_if_needed(patches: Path) -> int:
@@ -157,7 +144,10 @@ def _mine_if_needed(patches: Path) -> int:
     from toolkit.patches.shards import find_shards
     from toolkit.video.find import find_videos
 
-    if find_shards(patches):
+    # It stands while this folder is being mined: a kill in the middle must not leave a run
+    # that silently trains on the first few videos.
+    unfinished = patches / UNFINISHED
+    if find_shards(patches) and not unfinished.exists():
         return 0
     if patches != DEFAULT_PATCHES or not find_videos([Path()]):
         raise InputError(
@@ -166,7 +156,9 @@ def _mine_if_needed(patches: Path) -> int:
             mend="Mine some video first (vr mine FOLDER_OF_VIDEO), or go to a folder with video.",
         )
     say("no mined pairs yet: mining the videos of this folder first")
+    write_bytes(unfinished, b"vr train is mining the videos of the folder above\n")
     report = mine_with_bar([Path()], patches, MiningSettings())
+    unfinished.unlink()
     tell_mining(report)
     if not report.total_pairs:
         raise InputError(
@@ -178,17 +170,28 @@ def _mine_if_needed(patches: Path) -> int:
 
 
 def train_with_bar(
-    patches: Path, run: "RunFolder", settings: "TrainSettings", *, device: str, workers: int
+    patches: Path,
+    run: "RunFolder",
+    settings: "TrainSettings",
+    *,
+    resume: bool = False,
+    device: str,
+    workers: int,
 ) -> "TrainReport":
     """Train with a progress bar over the steps."""
+    from toolkit.device import resolve_device
     from toolkit.training.loop import train as run_training
 
-    say(f"training {settings.backbone} with {settings.loss} for {settings.steps} steps")
+    say(
+        f"training {settings.backbone} with {settings.loss} for {settings.steps} steps "
+        f"on {resolve_device(device)}"
+    )
     with progress_bar("training", settings.steps, count=True) as bar:
         return run_training(
             patches,
             run,
             settings,
+            resume=resume,
             device=device,
             workers=workers,
             on_progress=lambda at: _show(bar, at),

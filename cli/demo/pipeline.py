@@ -13,7 +13,9 @@ from cli.commands.index import build_with_bar
 from cli.commands.mine import mine_with_bar
 from cli.commands.train import train_with_bar
 from cli.output import say
+from toolkit.errors import InputError, UsageError
 from toolkit.mining.settings import MiningSettings
+from toolkit.workspace import sha256_file, write_bytes
 
 if TYPE_CHECKING:
     from deploy.export import ExportReport
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from toolkit.training.loop import TrainReport
 
 STEPS = 400
+MARKER = ".vr-demo"
 QUERIES = 12
 HITS = 6
 
@@ -95,6 +98,7 @@ def run_demo(demo: DemoSettings) -> DemoResult:
     from toolkit.training.settings import TrainSettings
 
     out, device = demo.out, demo.device
+    _claim(demo)
     clock = Clock()
     settings = TrainSettings.from_recipe("modern", {"steps": demo.steps, "seed": demo.seed})
     with clock.step("mine"):
@@ -107,7 +111,6 @@ def run_demo(demo: DemoSettings) -> DemoResult:
     with clock.step("export"):
         exported = export_run(run.path, out / "exported")
     with clock.step("index"):
-        shutil.rmtree(out / "index", ignore_errors=True)
         index = _index(out, device)
     with clock.step("search"):
         answers = _search(run, out)
@@ -124,6 +127,32 @@ def run_demo(demo: DemoSettings) -> DemoResult:
     )
 
 
+def _claim(demo: DemoSettings) -> None:
+    """Make sure that the folder is the demo's own, and holds pairs of this footage only.
+
+    Raises UsageError for a folder with something else in it, InputError, StorageError.
+    """
+    marker = demo.out / MARKER
+    if demo.out.is_dir() and any(demo.out.iterdir()) and not marker.is_file():
+        raise UsageError(
+            f"{demo.out} holds things that the demo did not make.",
+            mend="Choose an empty or new folder with --out.",
+        )
+    footage = "\n".join(sorted(_sha256(video) for video in demo.videos)).encode()
+    if marker.is_file() and marker.read_bytes() != footage:
+        shutil.rmtree(demo.out / "patches", ignore_errors=True)
+    write_bytes(marker, footage)
+
+
+def _sha256(video: Path) -> str:
+    try:
+        return sha256_file(video)
+    except OSError as error:
+        raise InputError(
+            f"{video} cannot be read: {error.strerror}.", mend="Give a video file with --video."
+        ) from error
+
+
 def _compare(run: Any, device: str) -> "Comparison":
     from toolkit.embedding_torch import TorchEmbedder
     from toolkit.evaluation.evaluate import compare, load_held_out
@@ -138,7 +167,7 @@ def _index(out: Path, device: str) -> "BuildReport":
 
     embedder = open_embedder(out / "exported", device=device)
     try:
-        return build_with_bar(out / "index", [out / "patches"], embedder)
+        return build_with_bar(out / "index", [out / "patches"], embedder, overwrite=True)
     finally:
         embedder.close()
 

@@ -40,10 +40,15 @@ class RankHardLoss(nn.Module):
         embeddings: Tensor,
         labels: Tensor,
         generator: torch.Generator | None = None,
+        negatives: Tensor | None = None,
     ) -> Tensor:
-        """The loss of L2-normalised embeddings (2P, D) with labels (2P,), a scalar."""
+        """The loss of L2-normalised embeddings (2P, D) with labels (2P,), a scalar.
+
+        negatives: boolean (P, 2P), the rows that may be negatives of each pair besides
+        having another label; None for all of them, as published.
+        """
         with torch.no_grad():
-            chosen = self.select(embeddings, labels, generator)
+            chosen = self.select(embeddings, labels, generator, negatives)
         return self.loss_for(embeddings, chosen)
 
     def loss_for(self, embeddings: Tensor, chosen: Tensor) -> Tensor:
@@ -61,6 +66,7 @@ class RankHardLoss(nn.Module):
         embeddings: Tensor,
         labels: Tensor,
         generator: torch.Generator | None = None,
+        negatives: Tensor | None = None,
     ) -> Tensor:
         """The negatives of each pair: boolean mask (P, 2P) over the rows of the batch.
 
@@ -73,9 +79,10 @@ class RankHardLoss(nn.Module):
         anchors = embeddings[0::2]
         similarity = anchors @ embeddings.T
         positive = (anchors * embeddings[1::2]).sum(1, keepdim=True)
-        candidates = (labels[0::2, None] != labels[None]) & (
-            similarity - positive + self.margin > 0
-        )
+        violates = similarity - positive + self.margin > 0
+        candidates = violates & (labels[0::2, None] != labels[None])
+        if negatives is not None:
+            candidates &= negatives
 
         # Two draws: keys that chose the hard ones would tell against what is left of the pool.
         first, second = torch.rand(

@@ -43,6 +43,17 @@ class TrackSpans:
             np.array(boxes, np.float64).reshape(len(pairs), 2, 4),
         )
 
+    def take(self, chosen: NDArray[np.int64]) -> "TrackSpans":
+        """The pairs at the given positions."""
+        return TrackSpans(
+            self.video[chosen],
+            self.camera[chosen],
+            self.track[chosen],
+            self.start_s[chosen],
+            self.end_s[chosen],
+            self.boxes[chosen],
+        )
+
 
 def track_labels(pairs: Sequence[PatchPair]) -> NDArray[np.int64]:
     """A number for each track, (N,): the labels of the losses."""

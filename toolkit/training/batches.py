@@ -6,6 +6,7 @@ whatever the number of workers.
 
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from toolkit.errors import InputError
-from toolkit.patches.relations import track_labels
+from toolkit.patches.relations import TrackSpans, different
 from toolkit.patches.shards import StoredPair
 from toolkit.preprocess import Preprocessing
 
@@ -69,15 +70,28 @@ class BatchPlan:
         return self._order[place * self.batch_pairs : (place + 1) * self.batch_pairs]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a step learns from: rows 2i and 2i+1 are pair i.
+
+    images: uint8 (2P, height, width, 3); labels: (2P,), one number a track; negatives:
+    boolean (P, 2P), which rows surely show something else than each pair.
+    """
+
+    images: Tensor
+    labels: Tensor
+    negatives: Tensor
+
+
 class Batches:
-    """Batches of pairs for a range of steps: uint8 (2P, height, width, 3) and labels (2P,).
+    """The batches of a range of steps.
 
     Raises InputError when there are too few tracks for a negative to exist.
     """
 
     def __init__(self, dataset: PairDataset, plan: BatchPlan, workers: int) -> None:
-        self.labels = track_labels([stored.pair for stored in dataset.pairs])
-        tracks = len(set(self.labels.tolist()))
+        self._spans = TrackSpans.of([stored.pair for stored in dataset.pairs])
+        tracks = len(set(self._spans.track.tolist()))
         if tracks < 2:
             raise InputError(
                 f"There are {len(dataset)} training pairs of {tracks} tracks: a network needs "
@@ -91,13 +105,15 @@ class Batches:
         if dataset.bytes <= CACHE_BYTES:
             self._cache = torch.stack([dataset.patches(i) for i in range(len(dataset))])
 
-    def steps(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def steps(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of the steps from start to stop."""
         # One step's pairs at a time: the published schedule has 20 million of them.
         chosen = (self.plan.pairs_of(step) for step in range(start, stop))
         for indices, patches in self._read(chosen):
-            labels = torch.from_numpy(self.labels[indices.numpy()].repeat(2))
-            yield patches.flatten(0, 1), labels
+            spans = self._spans.take(indices.numpy())
+            labels = torch.from_numpy(spans.track.repeat(2))
+            negatives = torch.from_numpy(different(spans).repeat(2, axis=1))
+            yield Batch(patches.flatten(0, 1), labels, negatives)
 
     def _read(self, chosen: Iterator[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
         if self._cache is not None:

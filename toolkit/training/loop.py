@@ -170,7 +170,7 @@ class _Session:
             self._evaluate(0)
         with stop_between_steps() as stop:
             for step, batch in enumerate(self.data.batches.steps(first, steps), first):
-                result = self.trainer.step(step, *batch)
+                result = self.trainer.step(step, batch)
                 self._after(step + 1, result)
                 if stop.asked:
                     self._save(step + 1)

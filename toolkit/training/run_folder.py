@@ -72,7 +72,13 @@ class RunFolder:
             )
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise UsageError(f"{path} is in the way of a run.", mend="Use another --name.")
-        if path.is_dir() and any(path.iterdir()) and not overwrite:
+        there = path.is_dir() and any(path.iterdir())
+        if there and not (path / "settings.json").is_file():
+            raise UsageError(
+                f"{path} is there and is no run; it is not replaced.",
+                mend="Choose another --name, or move it away.",
+            )
+        if there and not overwrite:
             raise UsageError(
                 f"The run {path} exists.",
                 mend="Use --resume to go on, --overwrite to replace it, or another --name.",
@@ -93,7 +99,7 @@ class RunFolder:
             raise InputError(
                 f"There is no run at {path}.", mend="Train one with `vr train`, or give its folder."
             )
-        return cls(path.resolve() if path.is_symlink() else path)
+        return cls(path.parent / path.readlink() if path.is_symlink() else path)
 
     def make_latest(self) -> None:
         """Point runs/latest here, in one step. Raises StorageError."""

@@ -20,7 +20,9 @@ class TrainSettings:
 
     size, dim and channels: 0 or "" take what the backbone is made for. batch_pairs: pairs a
     step. hard_after: the part of the steps that passes before rank-hard turns from random
-    to hard negatives (hard ones from the start collapse the network). warmup: the part of
+    to hard negatives (hard ones from the start collapse the network). known_negatives: take
+    for negatives only what surely shows something else, not what may be the same thing met
+    again (toolkit.patches.relations); the paper takes every other track. warmup: the part of
     the steps over which the rate rises. decay: "cosine" to zero, or "step": times 0.1 each
     quarter of the steps. augment: crops and colour changes besides the mirror.
     """
@@ -37,6 +39,7 @@ class TrainSettings:
     rand_ratio: float = 0.5
     hard_after: float = 0.375
     temperature: float = 0.1
+    known_negatives: bool = True
     steps: int = 1000
     batch_pairs: int = 64
     optimizer: str = "adamw"
@@ -62,15 +65,19 @@ class TrainSettings:
             _whole(name, getattr(self, name))
         for name in ("steps", "batch_pairs", "evaluate_every", "negatives"):
             _within(name, getattr(self, name), 1, 10**9)
-        if not isinstance(self.augment, bool):
-            raise UsageError(f"The setting augment is {self.augment!r}.", mend="Use true or false.")
+        for name in ("augment", "known_negatives"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(
+                    f"The setting {name} is {getattr(self, name)!r}.", mend="Use true or false."
+                )
         _within("batch_pairs", self.batch_pairs, 2, 10**6)
         for name in ("hard_ratio", "rand_ratio", "hard_after", "warmup"):
             _within(name, getattr(self, name), 0, 1)
         _within("held_out", self.held_out, 0, 0.9)
         _within("rate", self.rate, 1e-9, 100)
         _within("temperature", self.temperature, 1e-4, 100)
-        for name in ("margin", "weight_decay", "seed", "size", "dim"):
+        _within("dim", self.dim, 0, 65_536)
+        for name in ("margin", "weight_decay", "seed", "size"):
             _within(name, getattr(self, name), 0, 2**31)
         _ = self.preprocessing  # refuses an unknown backbone, an impossible size or channel
 
@@ -138,6 +145,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": "sgd",
         "rate": 1e-3,
         "weight_decay": 5e-4,
+        "known_negatives": False,
         "warmup": 0.0,
         "decay": "step",
         "augment": False,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from toolkit.losses import InfoNceLoss, RankHardLoss
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.training.augment import augment, mirror
+from toolkit.training.batches import Batch
 from toolkit.training.schedule import negative_ratios_at, rate_at
 from toolkit.training.settings import TrainSettings
 
@@ -50,18 +51,20 @@ class Trainer:
             device, torch.bfloat16, enabled=uses_bfloat16(settings.precision, device)
         )
 
-    def step(self, step: int, images: Tensor, labels: Tensor) -> StepResult:
-        """Learn from uint8 (2P, height, width, 3) and labels (2P,) as step `step` (0-based)."""
+    def step(self, step: int, batch: Batch) -> StepResult:
+        """Learn from a batch as step `step` (0-based)."""
         self.generator.manual_seed((self.settings.seed << 32) + step)
         torch.manual_seed((self.settings.seed << 32) + step)
         self._set_schedule(step)
         self.model.train()
-        pixels = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        pixels = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         change = augment if self.settings.augment else mirror
         changed = change(pixels, self.generator)
         with self.autocast:
             embeddings = self.model(changed)
-        loss = self.loss(embeddings, labels.to(self.device), self.generator)
+        labels = batch.labels.to(self.device, non_blocking=True)
+        negatives = batch.negatives.to(self.device) if self.settings.known_negatives else None
+        loss = self.loss(embeddings, labels, self.generator, negatives)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

@@ -173,3 +173,18 @@ def test_a_batch_that_is_no_batch_of_pairs_is_refused(x, labels):
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RankHardLoss(**wrong)
+
+
+def test_only_known_negatives_are_chosen():
+    x, labels = unit_rows(40, 6, 0), torch.arange(20).repeat_interleave(2)
+    loss = RankHardLoss(margin=2.0)
+    known = torch.rand(20, 40, generator=torch.Generator().manual_seed(1)) < 0.2
+    chosen = loss.select(x, labels, torch.Generator().manual_seed(0), known)
+    assert not (chosen & ~known).any()
+    own = labels[0::2, None] == labels[None]
+    assert torch.equal(chosen.sum(1), (known & ~own).sum(1).clamp(max=4))
+    everything = torch.ones_like(known)
+    assert torch.equal(
+        loss.select(x, labels, torch.Generator().manual_seed(0), everything),
+        loss.select(x, labels, torch.Generator().manual_seed(0)),
+    )

@@ -22,9 +22,10 @@ from toolkit.errors import (
     UsageError,
 )
 from toolkit.networks.saved import load_model
+from toolkit.patches.relations import TrackSpans, different
 from toolkit.patches.shards import read_pairs, write_shard
 from toolkit.training.augment import augment, mirror
-from toolkit.training.batches import Batches, BatchPlan, PairDataset, mean_image
+from toolkit.training.batches import Batch, Batches, BatchPlan, PairDataset, mean_image
 from toolkit.training.checkpoint import load_checkpoint
 from toolkit.training.held_out import held_out_pairs, proof_pairs
 from toolkit.training.loop import spread, train
@@ -103,10 +104,10 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_bits(learnable_patches, tm
     step = Trainer.step
     with pytest.MonkeyPatch.context() as patch:
 
-        def stepping(self, number, *batch):
+        def stepping(self, number, batch):
             if number == stop_after:
                 os.kill(os.getpid(), signal.SIGINT)
-            return step(self, number, *batch)
+            return step(self, number, batch)
 
         patch.setattr(Trainer, "step", stepping)
         with pytest.raises(Interrupted, match=f"after step {stop_after + 1} of 8"):
@@ -160,10 +161,10 @@ def _stopped_after(stop, patches, run, settings=None, *, resume=False):
     step = Trainer.step
     with pytest.MonkeyPatch.context() as patch:
 
-        def stepping(self, number, *batch):
+        def stepping(self, number, batch):
             if number == stop - 1:
                 os.kill(os.getpid(), signal.SIGINT)
-            return step(self, number, *batch)
+            return step(self, number, batch)
 
         patch.setattr(Trainer, "step", stepping)
         with pytest.raises(Interrupted):
@@ -217,7 +218,7 @@ def test_a_loss_that_is_no_number_ends_the_run(learnable_patches, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "toolkit.losses.RankHardLoss.forward",
-            lambda self, x, labels, generator: (x * float("nan")).sum(),
+            lambda self, x, labels, generator, negatives: (x * float("nan")).sum(),
         )
         with pytest.raises(TrainingError, match="diverged"):
             run_at(tmp_path / "r", settings, patches=learnable_patches)
@@ -332,16 +333,18 @@ def test_batches_are_the_same_from_memory_and_from_workers(learnable_patches, wo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CACHE_BYTES", 0)
         streamed = list(Batches(dataset, plan, workers).steps(0, 4))
-    for (a, la), (b, lb) in zip(in_memory, streamed, strict=True):
-        assert torch.equal(a, b)
-        assert torch.equal(la, lb)
+    for a, b in zip(in_memory, streamed, strict=True):
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+        assert torch.equal(a.negatives, b.negatives)
 
 
 def test_rows_of_a_batch_are_query_and_positive_of_one_track(learnable_patches):
     pairs = read_pairs(learnable_patches)
     dataset = PairDataset(pairs, QUICK.preprocessing)
     plan = BatchPlan(len(pairs), 8, seed=0)
-    images, labels = next(iter(Batches(dataset, plan, 0).steps(5, 6)))
+    batch = next(iter(Batches(dataset, plan, 0).steps(5, 6)))
+    images, labels = batch.images, batch.labels
     chosen = [pairs[i] for i in BatchPlan(len(pairs), 8, seed=0).pairs_of(5)]
     for row, stored in enumerate(chosen):
         fit = QUICK.preprocessing.fit
@@ -350,6 +353,11 @@ def test_rows_of_a_batch_are_query_and_positive_of_one_track(learnable_patches):
     tracks = [stored.pair.track for stored in chosen for _ in range(2)]
     same = labels[:, None] == labels[None]
     assert same.tolist() == [[a == b for b in tracks] for a in tracks]
+    known = different(TrackSpans.of([stored.pair for stored in pairs]))
+    positions = plan.pairs_of(5)
+    for i, a in enumerate(positions):
+        for j, b in enumerate(positions):
+            assert batch.negatives[i, 2 * j : 2 * j + 2].tolist() == [known[a, b]] * 2
 
 
 @pytest.mark.parametrize(("count", "batch"), [(20, 4), (22, 4)])
@@ -385,7 +393,8 @@ def test_sgd_doubles_the_rate_of_biases_and_does_not_decay_them():
     trainer = Trainer(network, settings, "cpu")
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
     images = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8)
-    trainer.step(0, images, torch.arange(4).repeat_interleave(2))
+    labels = torch.arange(4).repeat_interleave(2)
+    trainer.step(0, Batch(images, labels, torch.ones(4, 8, dtype=torch.bool)))
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
         bias = parameter.ndim < 2

@@ -8,6 +8,7 @@ from toolkit.embedding_torch import TorchEmbedder
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.networks.saved import save_model
 from toolkit.preprocess import Preprocessing
+from toolkit.training.batches import Batch
 from toolkit.training.loop import train
 from toolkit.training.run_folder import RunFolder
 from toolkit.training.settings import TrainSettings
@@ -33,12 +34,13 @@ def test_a_step_without_augmentation_is_that_of_the_cpu():
     images = torch.randint(0, 256, (16, 32, 32, 3), dtype=torch.uint8)
     images = torch.cat([images, images.flip(2)])[:16]
     labels = torch.arange(8).repeat_interleave(2)
+    batch = Batch(images, labels, torch.ones(8, 16, dtype=torch.bool))
     weights = {}
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
         network = EmbeddingNetwork("small", settings.preprocessing, 16)
         trainer = Trainer(network, settings, device)
-        assert torch.isfinite(trainer.step(0, images, labels).loss)
+        assert torch.isfinite(trainer.step(0, batch).loss)
         weights[device] = network.backbone.head.weight.detach().cpu()
     # Other draws of the mirror and of the negatives: near, not equal.
     assert torch.nn.functional.cosine_similarity(
