@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import MismatchError
+from toolkit.errors import MismatchError, UsageError
 from toolkit.model_card import ModelCard
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.preprocess import Preprocessing
-from toolkit.workspace import atomic_file
+from toolkit.workspace import write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def fingerprint(weights: Mapping[str, "Tensor"], preprocessing: Preprocessing) -
 
 def save_model(network: EmbeddingNetwork, folder: Path, lineage: Mapping[str, Any]) -> ModelCard:
     """Write FOLDER/model.safetensors and FOLDER/model.json. Raises StorageError."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
     card = ModelCard(
@@ -40,8 +40,8 @@ def save_model(network: EmbeddingNetwork, folder: Path, lineage: Mapping[str, An
         fingerprint=fingerprint(weights, network.preprocessing),
         lineage=lineage,
     )
-    with atomic_file(folder / WEIGHTS_NAME) as draft:
-        save_file(weights, draft)
+    # Not save_file: what it raises on a full disk is no OSError.
+    write_bytes(folder / WEIGHTS_NAME, save(weights))
     card.write(folder)
     return card
 
@@ -66,15 +66,21 @@ def load_model(folder: Path) -> tuple[EmbeddingNetwork, ModelCard]:
             f"{path} does not hold the weights that model.json describes.",
             mend="Take both files from the same run, or train again.",
         )
+    return _build(card, weights, path).eval(), card
+
+
+def _build(card: ModelCard, weights: Mapping[str, "Tensor"], path: Path) -> EmbeddingNetwork:
     mean = weights.get("preprocess.mean")
-    network = EmbeddingNetwork(
-        card.backbone,
-        card.preprocessing,
-        card.dim,
-        mean_image=mean is not None and mean.shape[-1] != 1,
-    )
+    mean_image = mean is not None and mean.dim() == 3 and mean.shape[-1] != 1
     try:
+        network = EmbeddingNetwork(
+            card.backbone, card.preprocessing, card.dim, mean_image=mean_image
+        )
         network.load_state_dict(weights)
+    except UsageError as error:  # a backbone that this vr does not know
+        raise MismatchError(
+            f"{path.parent} cannot be opened: {error.problem}", mend="Use the vr that wrote it."
+        ) from error
     except RuntimeError as error:
         raise MismatchError(f"{path} does not fit the backbone {card.backbone}: {error}") from error
-    return network.eval(), card
+    return network

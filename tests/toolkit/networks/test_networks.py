@@ -10,6 +10,7 @@ from toolkit.networks.alexnet import AlexNet
 from toolkit.networks.backbones import backbone_defaults, backbone_names
 from toolkit.networks.embedder import EmbeddingNetwork, InputLayer
 from toolkit.networks.saved import WEIGHTS_NAME, load_model, save_model
+from toolkit.networks.small import ColorHistogram
 from toolkit.preprocess import Preprocessing
 
 # layer: (shape of the weight, standard deviation, bias) of the published prototxt
@@ -64,6 +65,17 @@ def test_alexnet_sizes_its_first_full_layer_by_the_input(size, side):
 def test_alexnet_refuses_an_input_that_vanishes():
     with pytest.raises(UsageError, match="50x50"):
         AlexNet(8, 50, 50)
+
+
+def test_the_color_histogram_counts_what_a_hard_one_counts():
+    rng = np.random.default_rng(0)
+    bins = rng.integers(0, 4, (2, 8, 8, 3))  # every pixel in the middle of a bin
+    blocks = bins.repeat(2, axis=1).repeat(2, axis=2)  # the layer halves the picture first
+    x = torch.from_numpy(blocks - 1.5).float().permute(0, 3, 1, 2)
+    codes = bins[..., 0] * 16 + bins[..., 1] * 4 + bins[..., 2]
+    expected = [np.bincount(c.ravel(), minlength=64) / 64 for c in codes]
+    given = ColorHistogram()(x).square() - 1e-4
+    np.testing.assert_allclose(given.numpy(), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", backbone_names())
