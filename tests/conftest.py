@@ -5,7 +5,8 @@ time; `moving_clip`, `still_clip`, `cut_clip` and `text_clip` are ready-made one
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -197,8 +198,40 @@ def cut_clip(moving_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
+def damaged_clip(moving_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """moving_clip with noise in many places of its pictures, as from a failing disk."""
+    path = tmp_path_factory.mktemp("damaged") / "damaged.mp4"
+    content = np.frombuffer(moving_clip.read_bytes(), np.uint8).copy()
+    random = np.random.default_rng(3)
+    for start in random.integers(len(content) // 4, len(content) - 32, 25):
+        content[start : start + 16] = random.integers(0, 256, 16)
+    path.write_bytes(content.tobytes())
+    return path
+
+
+@pytest.fixture(scope="session")
 def text_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text file that calls itself a video."""
     path = tmp_path_factory.mktemp("text") / "text.mp4"
     path.write_text("This is no video.\n" * 50)
     return path
+
+
+@pytest.fixture
+def largest_file() -> Callable[[int], AbstractContextManager[None]]:
+    """`with largest_file(bytes)`: the system lets no file of this process grow beyond that.
+
+    The nearest thing to a full disk that needs no root: a write stops in the middle (EFBIG).
+    """
+    import resource  # Python itself ignores the signal that comes with it, SIGXFSZ
+
+    @contextmanager
+    def limit(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

@@ -65,6 +65,7 @@ class DemoResult:
     out: Path
     mining: "MiningReport"
     training: "TrainReport"
+    loss: str
     metrics: list[dict[str, Any]]
     comparison: "Comparison | None"
     exported: "ExportReport"
@@ -118,6 +119,7 @@ def run_demo(demo: DemoSettings) -> DemoResult:
         out=out,
         mining=mining,
         training=training,
+        loss=settings.loss,
         metrics=run.read_metrics(),
         comparison=comparison,
         exported=exported,

@@ -52,6 +52,7 @@ def write_report(result: DemoResult, target: Path, commands: str) -> None:
     page = environment.get_template("report.html").render(
         result=result,
         commands=commands,
+        loss=result.loss,
         sheet=_sheet(result.out / "patches"),
         curve=loss_curve(result.metrics),
         curve_width=CURVE[0],

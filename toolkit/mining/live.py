@@ -1,5 +1,6 @@
 """One thing that is being followed, from tick to tick (MedianFlow, Kalal et al. 2010)."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +27,7 @@ class LiveTrack:
     velocity: (1, 2), the last tick's motion in pixels, to start the next search from;
     activity: the share of the box that moved when last looked at; look: what was seen then;
     shift: what it moved against the background; errors: there-and-back, a tick each, as
-    fractions of the box's diagonal.
+    fractions of the box's diagonal; sampled: whether it has given a sample yet.
     """
 
     number: int
@@ -38,6 +39,7 @@ class LiveTrack:
     errors: list[float] = field(default_factory=list)
     activity: float = 0.0
     shift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    sampled: bool = False
 
     def advance(self, followed: Followed, camera: Affine, *, may_rest: bool = True) -> bool:
         """Take one tick; False where the thing is lost, or rests and may not."""
@@ -77,6 +79,12 @@ class LiveTrack:
     def travels(self) -> bool:
         """Whether all of it moved in the last tick, by more than tracking is wrong."""
         return float(np.hypot(*self.velocity[0])) > 2 * _STILL_PX
+
+    @property
+    def travel(self) -> tuple[float, float]:
+        """`shift` in lengths of the thing (the square root of its box's area)."""
+        dx, dy = (self.shift / math.sqrt(self.box.area)).tolist()
+        return dx, dy
 
     def correct(self, box: Box, weight: float) -> None:
         """Draw the box towards where the thing is seen to move."""

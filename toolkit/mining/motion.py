@@ -22,6 +22,8 @@ _LEVELS = 3
 _LOST_PX = 1.0  # a point that does not come back to within a pixel is lost
 _MIN_CAMERA_POINTS = 12
 _MIN_EIGENVALUE = 1e-5
+# DIS compares patches of 8 pixels at a quarter of the size; in less it reads foreign memory.
+_MIN_FLOW_SIDE = 32
 _MIN_CORNER = 1e-5  # minimal eigenvalue below which a place has no texture to follow
 
 
@@ -86,9 +88,20 @@ def dense_flow(first: GrayImage, second: GrayImage) -> NDArray[np.float32]:
     cv2.setNumThreads(1)
     try:
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        return np.asarray(dis.calc(first, second, np.zeros(0)), np.float32)
+        flow = dis.calc(_padded(first), _padded(second), np.zeros(0))
+        height, width = first.shape
+        return np.asarray(flow[:height, :width], np.float32)
     finally:
         cv2.setNumThreads(threads)
+
+
+def _padded(gray: GrayImage) -> GrayImage:
+    import cv2
+
+    down, right = (max(0, _MIN_FLOW_SIDE - side) for side in gray.shape)
+    if not down and not right:
+        return gray
+    return np.asarray(cv2.copyMakeBorder(gray, 0, down, 0, right, cv2.BORDER_REPLICATE), np.uint8)
 
 
 class DenseFlow:

@@ -4,14 +4,16 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from toolkit.mining.clock import HOLE_S, TICK_S, Beat
 from toolkit.mining.proposals import ACTIVE
 from toolkit.mining.samples import PLAIN, Step, TrackSample, contrast, likeness
-from toolkit.mining.settings import SAMPLES_PER_GAP, MiningSettings
+from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.records import TrackQuality
 from toolkit.video.decode import DamagedVideoError
 
-_MIN_SPAN = SAMPLES_PER_GAP // 3  # samples between the two of a pair of a short one
+_EARLY_S = TICK_S / 2 - 1e-3  # the frames stand so far apart that none may lie on the gap
+_MIN_SPAN = 1 / 3  # of the gap, between the two of a pair of a short track
 
 # Other things may pass through a box that stays where it is: it must look the same.
 _SAME_ON_THE_SPOT = 0.55
@@ -32,16 +34,17 @@ class MinedPair:
 
 @dataclass(slots=True)
 class _Chain:
-    """The last samples of a track, at most a gap's worth, and whether it could make a pair."""
+    """The last samples of a track, a gap's worth; which begin a pair; whether one did."""
 
     samples: list[TrackSample]
+    queries: Beat
     judged: bool = False
 
 
 def pairs_of(
     samples: Iterable[TrackSample], settings: MiningSettings, tally: Tally
 ) -> Iterator[MinedPair]:
-    """Pair each sample with the one a gap later.
+    """Pair samples with the first one that is a gap later, give or take half a tick.
 
     Long tracks give `pairs_per_gap` pairs in each gap. One that ends before it is a gap long
     gives pairs over half its life, at least a third of a gap, so that fast things and
@@ -52,7 +55,8 @@ def pairs_of(
     damage: DamagedVideoError | None = None
     try:
         for sample in samples:
-            yield from _retire(chains, sample.sighting.time_s - settings.gap_s, settings, tally)
+            before_s = sample.sighting.time_s - settings.gap_s - HOLE_S
+            yield from _retire(chains, before_s, settings, tally)
             yield from _extend(chains, sample, settings, tally)
     except DamagedVideoError as error:
         damage = error
@@ -68,13 +72,20 @@ def _extend(
     if chain is None or sample.step is None:
         if chain is not None:
             yield from _finish(chain, settings, tally)
-        chains[sample.track] = _Chain([sample])
+        period_s = settings.gap_s / settings.pairs_per_gap
+        queries = Beat(period_s, sample.sighting.time_s, early_s=_EARLY_S)
+        chains[sample.track] = _Chain([sample], queries)
         return
     chain.samples.append(sample)
-    if len(chain.samples) > SAMPLES_PER_GAP:
-        yield from _judge(chain.samples, settings, tally)
-        del chain.samples[: SAMPLES_PER_GAP // settings.pairs_per_gap]
-        chain.judged = True
+    while _apart_s(chain.samples[0], sample) > settings.gap_s - _EARLY_S:
+        if chain.queries.strikes(chain.samples[0].sighting.time_s):
+            yield from _judge(chain.samples, settings, tally)
+            chain.judged = True
+        del chain.samples[0]
+
+
+def _apart_s(first: TrackSample, second: TrackSample) -> float:
+    return second.sighting.time_s - first.sighting.time_s
 
 
 def _retire(
@@ -88,13 +99,23 @@ def _retire(
 
 
 def _finish(chain: _Chain, settings: MiningSettings, tally: Tally) -> Iterator[MinedPair]:
+    """Pairs of a track that ended before it was a gap long."""
     if chain.judged:
         return
-    span = max(_MIN_SPAN, math.ceil(len(chain.samples) / 2))
-    if len(chain.samples) <= span:
+    samples = chain.samples
+    shortest_s = settings.gap_s * _MIN_SPAN - _EARLY_S
+    life_s = _apart_s(samples[0], samples[-1])
+    if len(samples) < 2 or life_s < shortest_s:
         tally.reject("tracks too short")
-    for start in range(len(chain.samples) - span):
-        yield from _judge(chain.samples[start : start + span + 1], settings, tally)
+        return
+    span_s = max(shortest_s, life_s / 2)
+    end = 1
+    for start, query in enumerate(samples):
+        while end < len(samples) and _apart_s(query, samples[end]) < span_s:
+            end += 1
+        if end == len(samples):
+            return
+        yield from _judge(samples[start : end + 1], settings, tally)
 
 
 def _judge(

@@ -70,12 +70,14 @@ def mine(
 
     A copy of a video under another name is the same video. `remine` replaces what the
     ledger holds, for other settings. Raises InputError where there is no video at all, and
-    StorageError; a video that fails is quarantined and the rest goes on.
+    StorageError; a video that fails, or a folder that may not be read, is quarantined and
+    the rest goes on.
     """
     settings = settings or MiningSettings()
     began = time.perf_counter()
     ledger = Ledger(out)
-    todo, known, unreadable = _sort(_find(sources), ledger, remine)
+    videos, unreadable = _find(sources)
+    todo, known, unhashable = _sort(videos, ledger, remine)
     progress = _Progress(todo, on_progress)
     done = [progress.mine(source, ledger, settings) for source in todo]
     rejected: Counter[str] = Counter()
@@ -89,7 +91,9 @@ def mine(
         pairs=sum(entry.pairs for entry in done),
         footage_s=sum(entry.footage_s for entry in done),
         seconds=time.perf_counter() - began,
-        quarantined=unreadable + [_quarantined(e) for e in known + done if e.status != "done"],
+        quarantined=unreadable
+        + unhashable
+        + [_quarantined(e) for e in known + done if e.status != "done"],
         skipped=[entry.path for entry in known],
         other_settings=[e.path for e in known if e.settings != settings.as_json()],
         rejected=dict(rejected.most_common()),
@@ -97,15 +101,30 @@ def mine(
     )
 
 
-def _find(sources: Sequence[Path]) -> list[Path]:
-    videos = find_videos(sources)
+def _find(sources: Sequence[Path]) -> tuple[list[Path], list[Quarantined]]:
+    """The videos, and the folders that may not be read."""
+    unreadable: list[Quarantined] = []
+    videos = find_videos(sources, lambda path, error: unreadable.append(_unreadable(path, error)))
+    if not videos and unreadable:
+        raise InputError(
+            f"There is no video that may be read: {unreadable[0].path}: {unreadable[0].reason}",
+            mend="Make the folder readable, or give another one.",
+        )
     if not videos:
-        where = ", ".join(str(source) for source in sources) or "nothing"
+        where = ", ".join(_name(source) for source in sources) or "nothing"
         raise InputError(
             f"There is no video in {where}.",
             mend=f"Give videos, or folders that hold some ({' '.join(sorted(VIDEO_SUFFIXES))}).",
         )
-    return videos
+    return videos, unreadable
+
+
+def _unreadable(path: Path, error: OSError) -> Quarantined:
+    return Quarantined(str(path), f"It cannot be read: {error.strerror}.")
+
+
+def _name(source: Path) -> str:
+    return "this folder" if source == Path() else str(source)
 
 
 def _sort(
@@ -119,7 +138,7 @@ def _sort(
         try:
             sha256 = sha256_file(path)
         except OSError as error:
-            unreadable.append(Quarantined(str(path), f"It cannot be read: {error.strerror}."))
+            unreadable.append(_unreadable(path, error))
             continue
         entry = None if remine else ledger.get(sha256)
         if entry is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.images import RgbImage, crop_patch, shrink
+from toolkit.mining.clock import HOLE_S, Beat
 from toolkit.mining.live import MIN_POINTS, LiveTrack, seed
 from toolkit.mining.motion import (
     STILL,
@@ -29,7 +30,7 @@ from toolkit.mining.tally import Tally
 from toolkit.records import Box, Sighting
 from toolkit.video.frame import Frame, GrayImage
 
-_HOLE_S = 0.5  # with this much missing between two frames nothing can be followed
+_LOOK_S = 0.25  # at least so often what moves is looked for, however long the gap is
 _CLEAR = 0.35  # share of background points that must agree on the camera's motion
 _SAME_BOX = 0.4  # IoU of a track with the moving piece that is taken for it
 _WHOLE = 0.7  # share of the smaller of track and piece that lies in the larger, if they are one
@@ -64,7 +65,7 @@ class Tracker:
         self._lost: list[_Lost] = []
         self._previous: GrayImage | None = None
         self._previous_s = 0.0
-        self._beat_s = 0.0
+        self._start_beats(0.0)
         self._zoom = 1.0  # pixels of the video in one of the analysed copy
         self._background: Points = np.zeros((0, 2), np.float32)
         self._camera = STILL  # its motion in the last tick
@@ -75,7 +76,9 @@ class Tracker:
         elapsed_s = frame.time_s - self._previous_s
         self._previous_s = frame.time_s
         self._zoom = frame.width / gray.shape[1]
-        if previous is None or previous.shape != gray.shape or not 0 < elapsed_s < _HOLE_S:
+        if previous is None or previous.shape != gray.shape or not 0 < elapsed_s < HOLE_S:
+            if previous is not None and elapsed_s >= HOLE_S:
+                self._tally.reject("frames too far apart")
             self._restart(frame.time_s, gray)
             return
         camera, clear = self._follow_all(previous, gray)
@@ -84,17 +87,24 @@ class Tracker:
             self._restart(frame.time_s, gray)
             return
         self._drop_leaving(gray)
-        if frame.time_s >= self._beat_s - 1e-3:
-            stride_s = self._settings.stride_s
-            self._beat_s += stride_s * (1 + (frame.time_s + 1e-3 - self._beat_s) // stride_s)
+        if self._looks.strikes(frame.time_s):
             self._look(previous, gray, camera if clear else None, frame.time_s)
-            yield from self._samples(frame, gray)
+            self._drop_changed(gray)
+            self._note_motion(frame.time_s)
+            if self._sampling.strikes(frame.time_s):
+                yield from self._samples(frame)
+
+    def _start_beats(self, time_s: float) -> None:
+        stride_s = self._settings.stride_s
+        looks = math.ceil(stride_s / _LOOK_S)
+        self._looks = Beat(stride_s / looks, time_s)
+        self._sampling = Beat(stride_s, time_s)
 
     def _restart(self, time_s: float, gray: GrayImage) -> None:
         self._live.clear()
         self._camera = STILL
         self._lost.clear()
-        self._beat_s = time_s
+        self._start_beats(time_s)
         self._background = spread_points(corner_strength(gray), *_BACKGROUND_GRID)
 
     def _follow_all(self, previous: GrayImage, gray: GrayImage) -> tuple[Affine | None, bool]:
@@ -241,8 +251,14 @@ class Tracker:
                 gone[track.number] = "tracks that changed their look"
         self._drop(gone)
 
-    def _samples(self, frame: Frame, gray: GrayImage) -> Iterator[TrackSample]:
-        self._drop_changed(gray)
+    def _note_motion(self, time_s: float) -> None:
+        """Take down which tracks have moved since their last sample, or move on the spot."""
+        enough = self._settings.min_travel / SAMPLES_PER_GAP
+        for track in self._live:
+            if math.hypot(*track.travel) >= enough or track.activity >= ACTIVE:
+                track.moved_s = time_s
+
+    def _samples(self, frame: Frame) -> Iterator[TrackSample]:
         if not self._live:
             return
         picture = frame.rgb()
@@ -251,15 +267,10 @@ class Tracker:
 
     def _sample(self, track: LiveTrack, picture: RgbImage, time_s: float) -> TrackSample:
         height, width = picture.shape[:2]
-        size = math.sqrt(track.box.area)
-        travel = track.shift / size
-        moving = math.hypot(*travel) >= self._settings.min_travel / SAMPLES_PER_GAP
-        if moving or track.activity >= ACTIVE:
-            track.moved_s = time_s
         step = None
-        if track.errors:
-            step = Step(max(track.errors), (float(travel[0]), float(travel[1])), track.activity)
-        track.errors, track.shift = [], np.zeros(2)
+        if track.sampled:
+            step = Step(max(track.errors), track.travel, track.activity)
+        track.sampled, track.errors, track.shift = True, [], np.zeros(2)
         box = track.box.scaled(self._zoom)
         inside = Box(max(0, box.x0), max(0, box.y0), min(width, box.x1), min(height, box.y1))
         patch = shrink(crop_patch(picture, box), self._settings.patch_pixels)

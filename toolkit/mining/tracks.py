@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.errors import VideoError
+from toolkit.mining.clock import SLACK_S, TICK_S
 from toolkit.mining.samples import TrackSample
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
@@ -18,7 +20,7 @@ from toolkit.video.decode import frames
 from toolkit.video.frame import Frame, GrayImage
 
 _LONG_SIDE = 384  # pixels of the analysed copy
-_TICK_S = 0.08
+_MIN_SIDE = 12  # pixels of that copy; in less nothing can be followed
 
 
 def moving_tracks(
@@ -27,7 +29,8 @@ def moving_tracks(
     """Samples of everything that moves, in the order of time; ids count up from 0.
 
     The same video and settings give the same samples. Raises VideoError; for a damaged
-    video, DamagedVideoError after the samples of its readable part.
+    video, DamagedVideoError after the samples of its readable part, and for one that is too
+    small or that OpenCV cannot analyse, VideoError, perhaps after some samples.
     """
     tally = Tally() if tally is None else tally
     tracker = Tracker(settings, tally)
@@ -37,20 +40,39 @@ def moving_tracks(
         tally.frames += 1
         start_s = frame.time_s if start_s is None else start_s
         backwards = frame.time_s < next_s - 1
-        if frame.time_s < next_s - 1e-3 and not backwards:
+        if frame.time_s < next_s - SLACK_S and not backwards:
             continue
-        next_s = frame.time_s + _TICK_S
-        yield from tracker.tick(frame, _small(frame))
+        next_s = frame.time_s + TICK_S
+        yield from _tick(tracker, frame, path)
         tally.footage_s = max(tally.footage_s, frame.time_s - start_s)
         if tally.on_frame:
             tally.on_frame(tally)
 
 
-def _small(frame: Frame) -> GrayImage:
+def _tick(tracker: Tracker, frame: Frame, path: Path) -> Iterator[TrackSample]:
+    """Analyse a frame; one odd video must end itself alone, and not the whole run."""
+    import cv2
+
+    try:
+        yield from tracker.tick(frame, _small(frame, path))
+    except cv2.error as error:
+        raise VideoError(
+            f"{path} cannot be analysed at {frame.time_s:.1f} s: {error.err or error}.",
+            mend="Convert it to another size or format, or leave it out.",
+        ) from error
+
+
+def _small(frame: Frame, path: Path) -> GrayImage:
     import cv2
 
     gray = frame.gray()
     factor = _LONG_SIDE / max(gray.shape)
+    if min(gray.shape) * min(factor, 1) < _MIN_SIDE:
+        raise VideoError(
+            f"{path} is too small: {frame.width}x{frame.height} pixels.",
+            mend=f"Give footage of at least {_MIN_SIDE} pixels on the shorter side"
+            f" and no more than {_LONG_SIDE // _MIN_SIDE} times as long.",
+        )
     if factor >= 1:
         return gray.copy()  # the decoder may use its memory again
     size = (max(1, round(frame.width * factor)), max(1, round(frame.height * factor)))

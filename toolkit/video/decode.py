@@ -122,7 +122,7 @@ class Decoder:
             else:
                 time_s = image.time
             last_s = time_s
-            self._end_s = max(self._end_s, time_s + step_s)
+            self._end_s = max(self._end_s, time_s + (_lasts_s(image) or step_s))
             yield Frame(time_s, image, round(image.rotation / 90) % 4)
 
     def _images(self) -> Iterator["VideoFrame"]:
@@ -177,6 +177,13 @@ class Decoder:
         return (self.duration_s or 0.0) - self._length_s()
 
 
+def _lasts_s(image: "VideoFrame") -> float:
+    """How long a frame is on display; 0 where the file does not say."""
+    if not image.duration or image.time_base is None:
+        return 0.0
+    return float(image.duration * image.time_base)
+
+
 def _open(path: Path) -> "InputContainer":
     import av
 
@@ -198,5 +205,8 @@ def _video_stream(path: Path, container: "InputContainer") -> "VideoStream":
     if not container.streams.video:
         raise VideoError(f"{path} has no video stream.", mend="Give a file with pictures in it.")
     stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
+    # Threads of either kind conceal damage in another way each time, or on each machine, and
+    # the same video must give the same pictures. Analysis takes most of the time anyway.
+    stream.thread_type = "NONE"
+    stream.codec_context.thread_count = 1  # some decoders (AV1) heed only this
     return stream

@@ -1,5 +1,7 @@
 """Tracks and pairs against the known truth of synthetic clips."""
 
+import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from toolkit.images import crop_patch
+from toolkit.mining.clock import TICK_S
 from toolkit.mining.pairs import MinedPair, pairs_of
 from toolkit.mining.regions import moving_regions
 from toolkit.mining.samples import TrackSample
@@ -53,6 +56,55 @@ def test_the_gap_is_as_set(truth_clip: Any) -> None:
         pairs, _ = _mine(truth_clip.path, MiningSettings(gap_s=gap_s))
         gaps = [p.positive.sighting.time_s - p.query.sighting.time_s for p in pairs]
         assert np.median(gaps) == pytest.approx(gap_s, abs=0.1)
+
+
+@pytest.mark.parametrize(("rate", "gap_s"), [(25, 0.2), (25, 0.4), (15, 0.4), (10, 0.5), (3, 0.8)])
+def test_the_gap_is_kept_to_the_next_frame_that_is_looked_at(
+    make_clip: Any, sprite: Any, rate: float, gap_s: float
+) -> None:
+    clip = make_clip(f"at{rate}.mp4", [sprite((60, 120), (24, 3))], seconds=5, rate=rate)
+    gaps = _gaps(_mine(clip.path, MiningSettings(gap_s=gap_s, min_travel=0.02))[0])
+    analysed_s = math.ceil(TICK_S * rate - 1e-6) / rate
+    assert len(gaps) >= 5
+    assert gap_s - 0.04 <= np.median(gaps) <= gap_s + analysed_s - 0.04
+
+
+def _gaps(pairs: list[MinedPair]) -> list[float]:
+    return [p.positive.sighting.time_s - p.query.sighting.time_s for p in pairs]
+
+
+def test_a_gap_of_many_seconds_gives_pairs_of_that_gap(make_clip: Any, sprite: Any) -> None:
+    slow = sprite((40, 120), (12, 2), width=48, height=60, seed=4)
+    clip = make_clip("slow.mp4", [slow], seconds=18, rate=12.5)
+    pairs, tally = _mine(clip.path, MiningSettings(gap_s=12.5))
+    assert pairs
+    assert _gaps(pairs) == pytest.approx([12.5] * len(pairs), abs=0.1)
+    assert all(_whose(clip, p.query)[0] == _whose(clip, p.positive)[0] == 0 for p in pairs)
+    assert tally.rejected["tracks that came to rest"] == 0
+
+
+def test_a_thing_that_stops_is_given_up_whatever_the_gap(make_clip: Any, sprite: Any) -> None:
+    goes = sprite((60, 120), (40, 0), seed=6)
+    stops = dataclasses.replace(goes, route=lambda t: goes.route(min(t, 2.0)))
+    clip = make_clip("stops.mp4", [stops], seconds=9, rate=12.5)
+    _, tally = _mine(clip.path, MiningSettings(gap_s=12.5))
+    assert tally.rejected["tracks that came to rest"] >= 1
+
+
+def test_the_first_sample_of_a_track_has_no_step_before_it(make_clip: Any, sprite: Any) -> None:
+    # It begins between two samples, which lie a second apart at this gap.
+    comes = sprite((60, 120), (40, 0), appears_s=1.25)
+    clip = make_clip("comes.mp4", [comes], seconds=4)
+    samples = list(moving_tracks(clip.path, MiningSettings(gap_s=6.0)))
+    assert [sample.step is None for sample in samples] == [True] + [False] * (len(samples) - 1)
+    assert len(samples) >= 2
+
+
+def test_frames_too_far_apart_are_counted(make_clip: Any, sprite: Any) -> None:
+    clip = make_clip("lapse.mp4", [sprite((60, 120), (20, 0))], seconds=8, rate=2)
+    pairs, tally = _mine(clip.path)
+    assert pairs == []
+    assert dict(tally.rejected) == {"frames too far apart": 15}
 
 
 def test_patches_are_cut_from_the_frame_of_their_time(truth_clip: Any) -> None:

@@ -1,10 +1,13 @@
 """The run with its ledger: once each, the same bytes, and what cannot be read set aside."""
 
+import errno
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from toolkit.errors import InputError, MismatchError, StorageError
@@ -156,6 +159,72 @@ def test_a_text_file_named_mp4_is_quarantined_and_the_rest_goes_on(
     assert "is empty" in reasons[str(empty)]
     assert report.pairs > 30
     assert len(list((tmp_path / "p").glob("*.tar"))) == 1
+
+
+@pytest.mark.parametrize("size", [(8, 8), (2, 2), (2, 640), (640, 2), (20, 1000)])
+def test_a_video_that_is_too_small_is_quarantined_and_the_rest_goes_on(
+    size: tuple[int, int], encode_clip: Any, moving_clip: Path, tmp_path: Path
+) -> None:
+    tiny = tmp_path / "tiny.mp4"
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (12, *size, 3), np.uint8)
+    encode_clip(tiny, list(pictures), [i / 10 for i in range(12)])
+    report = mine([tiny, moving_clip], tmp_path / "p")
+    assert [q.path for q in report.quarantined] == [str(tiny)]
+    assert f"too small: {size[1]}x{size[0]}" in report.quarantined[0].reason
+    assert report.pairs > 30
+
+
+def test_a_video_that_opencv_cannot_analyse_is_quarantined_and_the_rest_goes_on(
+    moving_clip: Path, still_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cv2
+
+    from toolkit.mining.tracker import Tracker
+
+    tick = Tracker.tick
+
+    def break_late(self: Tracker, frame: Any, gray: Any) -> Iterator[Any]:
+        if frame.time_s > 4:  # moving_clip only: still_clip is shorter
+            cv2.resize(gray, (0, 0))
+        return tick(self, frame, gray)
+
+    monkeypatch.setattr(Tracker, "tick", break_late)
+    report = mine([moving_clip, still_clip], tmp_path / "p")
+    assert report.videos == 2
+    assert [q.path for q in report.quarantined] == [str(moving_clip)]
+    assert "cannot be analysed at 4." in report.quarantined[0].reason
+    assert list((tmp_path / "p").glob("*.tar")) == []
+
+
+def test_a_damaged_video_is_mined_to_the_same_bytes(damaged_clip: Path, tmp_path: Path) -> None:
+    contents = []
+    for name in ("a", "b", "c"):
+        mine([damaged_clip], tmp_path / name)
+        contents.append(_content(tmp_path / name))
+    assert any(name.endswith(".tar") for name in contents[0])
+    assert contents[1:] == contents[:1] * 2
+
+
+def test_a_folder_that_may_not_be_read_is_listed_and_the_rest_goes_on(
+    moving_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clips" / "locked").mkdir(parents=True)
+    shutil.copy(moving_clip, tmp_path / "clips")
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    report = mine([tmp_path / "clips"], tmp_path / "p")
+    assert [q.path for q in report.quarantined] == [str(tmp_path / "clips" / "locked")]
+    assert "Permission denied" in report.quarantined[0].reason
+    assert report.videos == 1
+    with pytest.raises(InputError, match="no video that may be read"):
+        mine([tmp_path / "clips" / "locked"], tmp_path / "p")
 
 
 def test_a_still_video_is_done_with_no_pairs(still_clip: Path, tmp_path: Path) -> None:

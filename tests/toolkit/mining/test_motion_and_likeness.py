@@ -8,6 +8,7 @@ from toolkit.mining.motion import (
     DenseFlow,
     camera_motion,
     corner_strength,
+    dense_flow,
     follow,
     grid_points,
     moved_by,
@@ -186,3 +187,19 @@ def test_a_look_is_the_box_and_its_margin() -> None:
 def test_a_wrong_setting_is_named(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=name):
         MiningSettings(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(12, 12), (12, 50), (24, 384), (384, 12), (31, 33)])
+def test_dense_flow_of_a_narrow_frame_stays_inside_it(size: tuple[int, int]) -> None:
+    # Alone, DIS reads beyond such frames: wrong sizes, errors, a crash of the process.
+    picture = np.kron(np.random.default_rng(0).integers(0, 256, (80, 80)), np.ones((5, 5)))
+    height, width = size
+    before = np.ascontiguousarray(picture[:height, :width], np.uint8)
+    assert dense_flow(before, before).shape == (height, width, 2)
+    assert np.abs(dense_flow(before, before)).max() < 0.1
+
+
+def test_dense_flow_of_a_low_wide_frame_is_its_motion() -> None:
+    picture = np.kron(np.random.default_rng(0).integers(0, 256, (80, 80)), np.ones((5, 5)))
+    before, after = (np.ascontiguousarray(picture[:24, x : x + 384], np.uint8) for x in (2, 0))
+    assert np.median(dense_flow(before, after), axis=(0, 1)) == pytest.approx([2, 0], abs=0.3)

@@ -82,6 +82,55 @@ def test_a_cut_file_gives_its_frames_and_then_says_where_it_ends(cut_clip: Path)
     assert got == sorted(got)
 
 
+def _pictures(path: Path) -> list[bytes]:
+    found: list[bytes] = []
+    with pytest.raises(DamagedVideoError, match="damaged frames"):
+        found.extend(frame.gray().tobytes() for frame in frames(path))
+    return found
+
+
+def test_a_damaged_file_gives_the_same_pictures_each_time(damaged_clip: Path) -> None:
+    first = _pictures(damaged_clip)
+    assert len(first) > 20
+    assert all(_pictures(damaged_clip) == first for _ in range(4))
+
+
+def test_a_damaged_file_gives_what_one_thread_gives(damaged_clip: Path) -> None:
+    import av
+
+    expected = []
+    with av.open(str(damaged_clip)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        for packet in container.demux(stream):
+            try:
+                images = packet.decode()
+            except av.FFmpegError:
+                continue
+            expected += [i.to_ndarray()[: i.height].tobytes() for i in images if not i.is_corrupt]
+    assert _pictures(damaged_clip) == expected
+
+
+@pytest.mark.parametrize("name", ["long.mkv", "long.mp4"])
+def test_a_last_frame_that_is_shown_long_is_no_cut(tmp_path: Path, name: str) -> None:
+    import av
+
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        packets = [packet for _ in range(50) for packet in stream.encode(picture)]
+        packets += stream.encode(None)
+        packets[-1].duration = 125  # twenty-fifths of a second
+        container.mux(packets)
+    found = list(frames(path))
+    assert len(found) == 50
+    assert found[-1].time_s == pytest.approx(1.96, abs=1e-3)
+    assert probe(path).duration_s == pytest.approx(6.96, abs=0.05)
+
+
 def test_a_whole_file_ends_without_complaint(moving_clip: Path) -> None:
     assert len(list(frames(moving_clip))) == 90
 
