@@ -14,7 +14,7 @@ from toolkit.errors import InputError, UsageError
 from toolkit.workspace import write_bytes
 
 if TYPE_CHECKING:
-    from toolkit.training.loop import TrainProgress, TrainReport
+    from toolkit.training.loop import Machine, TrainProgress, TrainReport
     from toolkit.training.run_folder import RunFolder
     from toolkit.training.settings import TrainSettings
 
@@ -149,7 +149,7 @@ def _mine_if_needed(patches: Path) -> int:
     unfinished = patches / UNFINISHED
     if find_shards(patches) and not unfinished.exists():
         return 0
-    if patches != DEFAULT_PATCHES or not find_videos([Path()]):
+    if patches != DEFAULT_PATCHES or not find_videos([Path()], lambda *_: None):
         raise InputError(
             f"There are no mined pairs in {patches}"
             + ("." if patches != DEFAULT_PATCHES else ", and no video in this folder."),
@@ -173,10 +173,9 @@ def train_with_bar(
     patches: Path,
     run: "RunFolder",
     settings: "TrainSettings",
+    machine: "Machine",
     *,
     resume: bool = False,
-    device: str,
-    workers: int,
 ) -> "TrainReport":
     """Train with a progress bar over the steps."""
     from toolkit.device import resolve_device
@@ -184,7 +183,7 @@ def train_with_bar(
 
     say(
         f"training {settings.backbone} with {settings.loss} for {settings.steps} steps "
-        f"on {resolve_device(device)}"
+        f"on {resolve_device(machine.device)}"
     )
     with progress_bar("training", settings.steps, count=True) as bar:
         return run_training(
@@ -192,8 +191,7 @@ def train_with_bar(
             run,
             settings,
             resume=resume,
-            device=device,
-            workers=workers,
+            machine=machine,
             on_progress=lambda at: _show(bar, at),
         )
 

@@ -95,6 +95,7 @@ def run_demo(demo: DemoSettings) -> DemoResult:
     Mining is taken up where an earlier demo left it; the rest is done anew. Raises what the
     steps raise.
     """
+    from toolkit.training.loop import Machine
     from toolkit.training.run_folder import RunFolder
     from toolkit.training.settings import TrainSettings
 
@@ -106,7 +107,7 @@ def run_demo(demo: DemoSettings) -> DemoResult:
         mining = mine_with_bar(list(demo.videos), out / "patches", SHORT_CLIPS)
     with clock.step("train"):
         run = RunFolder.create(out / "runs" / "demo", overwrite=True)
-        training = train_with_bar(out / "patches", run, settings, device=device, workers=1)
+        training = train_with_bar(out / "patches", run, settings, Machine(device))
     with clock.step("evaluate"):
         comparison = _compare(run, device) if training.metrics else None
     with clock.step("export"):

@@ -55,6 +55,20 @@ class TrainReport:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What to compute on: it may change from one sitting of a run to the next.
+
+    device: "auto", "cpu" or "cuda"; workers: processes that decode patches, where these do
+    not fit in memory.
+    """
+
+    device: str = "auto"
+    workers: int = 0
+
+
+HERE = Machine()
+
 OnProgress = Callable[[TrainProgress], None]
 
 
@@ -64,8 +78,7 @@ def train(
     settings: TrainSettings,
     *,
     resume: bool = False,
-    device: str = "auto",
-    workers: int = 0,
+    machine: Machine = HERE,
     on_progress: OnProgress | None = None,
 ) -> TrainReport:
     """Train from the first step, or with `resume` from where the last checkpoint stands.
@@ -74,9 +87,9 @@ def train(
     patches or settings are not those that the run began with), TrainingError (the loss is
     no longer a number), Interrupted (resumable), StorageError.
     """
-    device = resolve_device(device)
+    device = resolve_device(machine.device)
     settings = settings.resolved("bf16" if uses_bfloat16(settings.precision, device) else "fp32")
-    data = prepare_data(patches, settings, workers)
+    data = prepare_data(patches, settings, machine.workers)
     network = _new_network(data, settings)
     trainer = Trainer(network, settings, device)
     begun = time.perf_counter()

@@ -28,7 +28,7 @@ from toolkit.training.augment import augment, mirror
 from toolkit.training.batches import Batch, Batches, BatchPlan, PairDataset, mean_image
 from toolkit.training.checkpoint import load_checkpoint
 from toolkit.training.held_out import held_out_pairs, proof_pairs
-from toolkit.training.loop import spread, train
+from toolkit.training.loop import Machine, spread, train
 from toolkit.training.run_folder import RunFolder
 from toolkit.training.settings import TrainSettings
 from toolkit.training.step import Trainer
@@ -319,7 +319,7 @@ def test_cuda_is_refused_where_there_is_none(learnable_patches, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(MissingError, match="--device cuda cannot be had"):
-        run_at(tmp_path / "r", patches=learnable_patches, device="cuda")
+        run_at(tmp_path / "r", patches=learnable_patches, machine=Machine("cuda"))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -9,7 +9,7 @@ from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.networks.saved import save_model
 from toolkit.preprocess import Preprocessing
 from toolkit.training.batches import Batch
-from toolkit.training.loop import train
+from toolkit.training.loop import Machine, train
 from toolkit.training.run_folder import RunFolder
 from toolkit.training.settings import TrainSettings
 from toolkit.training.step import Trainer
@@ -51,6 +51,6 @@ def test_a_step_without_augmentation_is_that_of_the_cpu():
 def test_a_whole_run_on_cuda_learns(learnable_patches, tmp_path):
     settings = TrainSettings(size=32, dim=16, steps=80, batch_pairs=24, evaluate_every=80)
     run = RunFolder.create(tmp_path / "r", overwrite=False)
-    report = train(learnable_patches, run, settings, device="cuda")
+    report = train(learnable_patches, run, settings, machine=Machine("cuda"))
     before = next(row["recall@1"] for row in run.read_metrics() if row["step"] == 0)
     assert report.metrics.recall_at_1 > before + 0.2
