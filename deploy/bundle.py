@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from deploy.parity import Precision
+from toolkit.drafts import recover
 from toolkit.errors import InputError, MismatchError
 from toolkit.model_card import FILE_NAME, ModelCard
-from toolkit.workspace import read_json, sha256_file
+from toolkit.workspace import read_json, sha256_file, storage_errors
 
 ONNX_NAME = "model.onnx"
 PARITY_NAME = "parity.json"
@@ -47,8 +48,11 @@ class Bundle:
 def read_bundle(folder: Path) -> Bundle:
     """Open a bundle and check that its files belong together.
 
-    Raises InputError where there is none, MismatchError for a damaged one.
+    One that an export was replacing when it was killed is there again. Raises InputError
+    where there is none, MismatchError for a damaged one.
     """
+    with storage_errors(folder):
+        recover(folder)
     onnx = folder / ONNX_NAME
     if not onnx.is_file():
         raise InputError(
@@ -73,5 +77,5 @@ def _parse(content: Mapping[str, Any], folder: Path) -> Bundle:
         if precision not in get_args(Precision):
             raise ValueError(f"the precision {precision!r} is not known")
         return Bundle(folder, card, precision, int(content["opset"]), str(content["onnx_sha256"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise MismatchError(f"{source} is no card of a bundle: {error!r}.") from error

@@ -116,4 +116,5 @@ def _keep_engines(old: Path, bundle: Bundle) -> None:
     engines = old / ENGINES_NAME
     onnx = old / ONNX_NAME
     if engines.is_dir() and onnx.is_file() and sha256_file(onnx) == bundle.onnx_sha256:
-        shutil.copytree(engines, bundle.engines, dirs_exist_ok=True)
+        for engine in sorted(path for path in engines.iterdir() if path.is_file()):
+            shutil.copyfile(engine, bundle.engines / engine.name)

@@ -44,6 +44,10 @@ class Catalog:
         """Make the change visible: the moment of truth."""
         self._connection.execute("COMMIT")
 
+    def is_open(self) -> bool:
+        """True inside a transaction: from `begin` to `commit`."""
+        return self._connection.in_transaction
+
     def segment_files(self) -> set[str]:
         """The files that belong to the index."""
         return {file for (file,) in self._connection.execute("SELECT file FROM segments")}
@@ -63,9 +67,14 @@ class Catalog:
         row = (printable(source.path), sha256, source.kind)
         return int(self._connection.execute(insert, row).lastrowid or 0)
 
-    def drop_input(self, input_id: int) -> None:
-        """Take a source and all that came from it out again."""
-        self._connection.execute("DELETE FROM inputs WHERE id = ?", (input_id,))
+    def last_input(self) -> int:
+        """The id of the source that was noted last; 0 for none."""
+        query = "SELECT coalesce(max(id), 0) FROM inputs"
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def drop_inputs_after(self, input_id: int) -> None:
+        """Take the sources noted after this one, and all that came from them, out again."""
+        self._connection.execute("DELETE FROM inputs WHERE id > ?", (input_id,))
         self._connection.execute(
             "DELETE FROM sources WHERE NOT EXISTS "
             "(SELECT 1 FROM patches WHERE patches.source = sources.id)"
@@ -96,9 +105,10 @@ class Catalog:
         return int(self._connection.execute(query).fetchone()[0])
 
     def add_segment(self, segment_id: int, segment: Segment) -> None:
-        """Put down a segment whose file is on the disk."""
+        """Put down a segment whose file is on the disk; again after an interrupt."""
         self._connection.execute(
-            "INSERT INTO segments (id, file, sha256, vectors, kind) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO segments (id, file, sha256, vectors, kind) "
+            "VALUES (?, ?, ?, ?, ?)",
             (segment_id, segment.file, segment.sha256, segment.vectors, segment.kind),
         )
 

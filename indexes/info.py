@@ -21,8 +21,8 @@ _TIE = 1e-6  # two sums of the same products in another order differ by about th
 class IndexInfo:
     """What `vr index info` tells.
 
-    size_bytes: on the disk; model: the fingerprint; recall_at_10: share of the true ten
-    nearest that the index finds, None for an empty index.
+    vectors: of patches that are there; size_bytes: on the disk; model: the fingerprint;
+    recall_at_10: share of the true ten nearest that the index finds, None for an empty index.
     """
 
     index: str
@@ -54,7 +54,7 @@ def info(index: Path) -> IndexInfo:
         vectors = catalog.load_vectors()
         return IndexInfo(
             str(index),
-            len(vectors),
+            catalog.count(),
             vectors.dim,
             KIND,
             catalog.size_bytes(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from indexes.schema import FILE_NAME, damaged
 from toolkit.errors import MismatchError
 from toolkit.model_card import ModelCard
+from toolkit.workspace import parse_json
 
 
 def read_card(connection: sqlite3.Connection, index: Path) -> ModelCard:
@@ -16,9 +17,11 @@ def read_card(connection: sqlite3.Connection, index: Path) -> ModelCard:
     if row is None:
         raise damaged(path, "it names no model")
     try:
-        content = json.loads(row[0])
-    except ValueError as error:
+        content = parse_json(row[0])
+    except (TypeError, ValueError) as error:
         raise damaged(path, f"its model card is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise damaged(path, "its model card is no JSON object")
     return ModelCard.from_json(content, str(path))
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,19 +28,22 @@ class BuildSettings:
     """How to build. Raises UsageError for a value that makes no sense, naming it.
 
     overwrite: remove what is in the index, whatever model made it; batch: pictures embedded
-    at once; commit_vectors: new vectors after which the change is made visible, which
-    bounds what a kill can lose; mining: how the moving regions of videos are found.
+    at once; commit_vectors, commit_s: new vectors and seconds after which the change is made
+    visible, which bounds what a kill can lose; mining: how moving regions are found.
     """
 
     overwrite: bool = False
     batch: int = 64
     commit_vectors: int = 50_000
+    commit_s: float = 60.0
     mining: MiningSettings = field(default_factory=MiningSettings)
 
     def __post_init__(self) -> None:
         for name in ("batch", "commit_vectors"):
             if getattr(self, name) < 1:
                 raise UsageError(f"The setting {name} is {getattr(self, name)}; 1 is the least.")
+        if not self.commit_s > 0:
+            raise UsageError(f"The setting commit_s is {self.commit_s}; it must be over 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,9 @@ def build(
     """Index what is new in the sources (see find_sources), making the index where needed.
 
     What cannot be read is quarantined and the rest goes on. After a kill at any point the
-    index is the old or the new one; a later build goes on from the last commit. With
-    `overwrite` there is one commit at the end, and the old index is whole until then.
+    index is the old or the new one; a later build goes on from the last commit, which after
+    a KeyboardInterrupt holds every source that was finished. With `overwrite` there is one
+    commit at the end, and the old index is whole until then.
     Raises InputError where there is nothing to index, MismatchError for an index of another
     model or a model whose vectors are not as its card says, StorageError where the target
     cannot be written or another process is writing it.
@@ -93,15 +98,26 @@ def build(
         _sweep(index, catalog)
         catalog.use_model(embedder.card, overwrite=settings.overwrite)
         writer = IndexWriter(index, catalog, embedder, settings.batch)
-        task = _Build(catalog, writer, settings, on_progress, len(found))
-        for source in found:
-            task.take(source)
-        if catalog.is_empty():
-            raise _nothing(sources, task.quarantined)
-        writer.commit()
+        task = _Build(catalog, writer, settings, on_progress, len(found), start)
+        with _kept_when_interrupted(writer, settings):
+            for source in found:
+                task.take(source)
+            if catalog.is_empty():
+                raise _nothing(sources, task.quarantined)
+            writer.commit()
     seconds = time.monotonic() - start
     quarantined = tuple(task.quarantined)
     return BuildReport(str(index), task.added, task.skipped, task.vectors, quarantined, seconds)
+
+
+@contextmanager
+def _kept_when_interrupted(writer: IndexWriter, settings: BuildSettings) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not settings.overwrite:
+            writer.commit_whole_sources()
+        raise
 
 
 @dataclass(slots=True)
@@ -113,6 +129,7 @@ class _Build:
     settings: BuildSettings
     on_progress: Callable[[BuildProgress], None] | None
     total: int
+    committed_at: float  # time.monotonic()
     done: int = 0
     added: int = 0
     skipped: int = 0
@@ -138,9 +155,16 @@ class _Build:
             self._quarantine(source, error)
         self.done += 1
         self.vectors += self.writer.uncommitted - before
-        enough = self.writer.uncommitted >= self.settings.commit_vectors
-        if enough and not self.settings.overwrite:
+        if self._may_commit():
             self.writer.commit()
+            self.committed_at = time.monotonic()
+
+    def _may_commit(self) -> bool:
+        if self.settings.overwrite or self.catalog.is_empty():
+            return False
+        waited = time.monotonic() - self.committed_at
+        enough = self.writer.uncommitted >= self.settings.commit_vectors
+        return enough or waited >= self.settings.commit_s
 
     def _told(self, source: Source, patches: Iterator[IndexPatch]) -> Iterator[IndexPatch]:
         for count, patch in enumerate(patches, start=1):

@@ -48,6 +48,11 @@ class CatalogReader:
         """Load every segment. Raises MismatchError naming a damaged one, MissingError."""
         return Vectors(self.index / SEGMENTS, self.segments, self.card.dim)
 
+    def count(self) -> int:
+        """The number of patches."""
+        with catalog_errors(self._path):
+            return int(self._connection.execute("SELECT count(*) FROM patches").fetchone()[0])
+
     def place(self, segment: int, row: int) -> Place | None:
         """What stands at a row of a segment; None where nothing does any more."""
         query = (

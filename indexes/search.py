@@ -69,7 +69,7 @@ class PatchIndex:
 
     def __len__(self) -> int:
         """The number of patches."""
-        return len(self._vectors)
+        return self._catalog.count()
 
     @property
     def card(self) -> ModelCard:

@@ -11,7 +11,7 @@ from toolkit.images import IMAGE_SUFFIXES, RgbImage, read_image
 from toolkit.mining.settings import MiningSettings
 from toolkit.patches.shards import find_shards, read_shard
 from toolkit.records import Box, Sighting
-from toolkit.video.find import OWN_FOLDERS, VIDEO_SUFFIXES
+from toolkit.video.find import OWN_FOLDERS, VIDEO_SUFFIXES, is_special
 from toolkit.workspace import sha256_file
 
 SourceKind = Literal["image", "video", "shard"]
@@ -57,7 +57,7 @@ class IndexPatch:
     image: RgbImage
 
 
-def printable(path: Path) -> str:
+def printable(path: Path | str) -> str:
     """The path as text that any database and terminal takes; odd bytes become \\xff."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -78,6 +78,8 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
                 f"There is no file or folder {printable(path)}.",
                 mend="Give images, videos, pair shards, or folders of them.",
             )
+        if is_special(path):
+            raise InputError(f"{printable(path)} is no plain file.", mend="Give files or folders.")
         try:
             for source in _sources_in(path):
                 found.setdefault(source.path, source)
@@ -102,7 +104,7 @@ def _walk(folder: Path) -> Iterator[Source]:
             # A linked folder could lead back up and be walked for ever.
             if path.name not in OWN_FOLDERS and not path.is_symlink():
                 yield from _walk(path)
-        elif (kind := _kind_by_suffix(path)) in ("image", "video"):
+        elif (kind := _kind_by_suffix(path)) in ("image", "video") and not is_special(path):
             yield Source(path, kind)
 
 
@@ -139,7 +141,9 @@ def _shard_patches(shard: Path) -> Iterator[IndexPatch]:
     seen: set[tuple[str, Sighting]] = set()
     for stored in read_shard(shard):
         pair = stored.pair
-        origin = Origin(pair.path, pair.video, "video", pair.camera)
+        # A pair carries names as they were given, odd bytes and all.
+        path, camera = printable(pair.path), printable(pair.camera)
+        origin = Origin(path, pair.video, "video", camera)
         for sighting, read in (
             (pair.query, stored.read_query),
             (pair.positive, stored.read_positive),

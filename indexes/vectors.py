@@ -80,6 +80,7 @@ class Vectors:
         ]
 
     def __len__(self) -> int:
+        """Rows of the segments, also of patches that are there no more."""
         return sum(int(loaded.ntotal) for _, loaded in self._loaded)
 
     def nearest(self, query: NDArray[np.float32], count: int) -> list[Match]:
@@ -100,15 +101,21 @@ class Vectors:
         return matches[:count]
 
     def widening(self, query: NDArray[np.float32], first: int) -> Iterator[Match]:
-        """Every vector by falling score, looked up `first` at a time, then ever more."""
+        """Every vector by falling score, looked up `first` at a time, then ever more.
+
+        An approximate segment may never give some of its vectors; the last look-up asks for
+        all there are.
+        """
         given: set[tuple[int, int]] = set()
         depth, total = first, len(self)
-        while len(given) < total:
+        while True:
             for match in self.nearest(query, depth):
                 place = (match.segment, match.row)
                 if place not in given:
                     given.add(place)
                     yield match
+            if depth >= total:
+                return
             depth *= 4
 
     def chunks(self, rows: int = 65536) -> Iterator[tuple[int, int, Embeddings]]:

@@ -37,6 +37,9 @@ class IndexWriter:
         self._segment_id = catalog.next_segment()
         self._rows: list[NDArray[np.float32]] = []
         self._waiting: list[tuple[str, RgbImage]] = []  # (origin, fitted picture)
+        # The patches and the last input at the end of the last whole source. One record, set
+        # in one step: an interrupt may come between any two.
+        self._whole = (0, catalog.last_input())
 
     @property
     def uncommitted(self) -> int:
@@ -49,17 +52,18 @@ class IndexWriter:
         `patches` reads the source as it goes. Where that raises InputError, nothing of the
         source stays; but DamagedVideoError comes after all that the video has, which stays.
         """
-        mark = self.uncommitted
         input_id = self._catalog.add_input(source, sha256)
         try:
             for patch in patches:
                 if not self._catalog.holds(patch):
                     self._take(patch, input_id)
         except DamagedVideoError:
+            self._whole = (self.uncommitted, input_id)
             raise
         except InputError:
-            self._undo(input_id, mark)
+            self._back_to_whole()
             raise
+        self._whole = (self.uncommitted, input_id)
 
     def commit(self) -> None:
         """Write the segment, then make it and its patches visible in one transaction."""
@@ -69,8 +73,17 @@ class IndexWriter:
             self._catalog.add_segment(self._segment_id, segment)
         self._catalog.commit()
         self._rows.clear()
+        self._whole = (0, self._whole[1])
         self._catalog.begin()
         self._segment_id = self._catalog.next_segment()
+
+    def commit_whole_sources(self) -> None:
+        """After an interrupt, wherever it came: drop the source under way, commit the rest."""
+        if not self._catalog.is_open():  # it came just after a commit, which had everything
+            return
+        self._back_to_whole()
+        if not self._catalog.is_empty():
+            self.commit()
 
     def _take(self, patch: IndexPatch, input_id: int) -> None:
         thumbnail = encode_jpeg(shrink(patch.image, THUMBNAIL_PIXELS), quality=THUMBNAIL_QUALITY)
@@ -81,11 +94,13 @@ class IndexWriter:
         if len(self._waiting) >= self._batch:
             self._embed()
 
-    def _undo(self, input_id: int, mark: int) -> None:
-        # Sources come one after the other, so what a source added is the tail.
-        del self._waiting[max(mark - len(self._rows), 0) :]
-        del self._rows[mark:]
-        self._catalog.drop_input(input_id)
+    def _back_to_whole(self) -> None:
+        # Sources come one after the other, so what a source added is the tail. Done twice, or
+        # after an interrupt in the middle of it or of _embed, it comes to the same.
+        patches, input_id = self._whole
+        del self._waiting[max(patches - len(self._rows), 0) :]
+        del self._rows[patches:]
+        self._catalog.drop_inputs_after(input_id)
 
     def _embed(self) -> None:
         if not self._waiting:

@@ -5,7 +5,9 @@ network only retrieves well when its input is made in the same way each time.
 """
 
 import io
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +19,25 @@ from toolkit.records import Box
 RgbImage = NDArray[np.uint8]  # (height, width, 3)
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
-MAX_PIXELS = 200_000_000  # an image that claims more is refused before it is decoded
+# An image that claims more is refused before it is decoded: 1 GiB at 12 bytes a pixel. It is
+# also where Pillow starts to warn.
+MAX_PIXELS = 89_478_485
+_DEEP_GRAY = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 
 
 def read_image(path: Path) -> RgbImage:
     """Read an image file, upright, as uint8 RGB (height, width, 3).
 
-    Raises ImageError for a missing, foreign, truncated or outsized file.
+    Gray of 16 bits loses its lower 8, so that a value gives the same gray in every image.
+    Raises ImageError for a missing, foreign, truncated or outsized file, and for one whose
+    numbers are no gray of 16 bits.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ImageError(f"Cannot read the image {path}: {error.strerror}.") from error
+        raise ImageError(
+            f"Cannot read the image {path}: {error.strerror}.", mend="Give the path of an image."
+        ) from error
     return decode_image(content, name=str(path))
 
 
@@ -37,17 +46,43 @@ def decode_image(content: bytes, *, name: str) -> RgbImage:
     if not content:
         raise ImageError(f"{name} is empty.", mend="Give an image file, such as a JPEG or PNG.")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with _open(content) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{name} has {image.width}x{image.height} pixels: too many.")
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.array(upright, dtype=np.uint8)
+                raise _outsized(name)
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in _DEEP_GRAY:
+                return _from_deep_gray(np.asarray(upright), name)
+            return np.array(upright.convert("RGB"), dtype=np.uint8)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _outsized(name) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name} is not an image that can be read.", mend="Give a JPEG, PNG or WebP file."
         ) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"{name} is damaged: {error}.", mend="Give a whole image file.") from error
+
+
+def _open(content: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(content))
+
+
+def _outsized(name: str) -> ImageError:
+    return ImageError(f"{name} has more than {MAX_PIXELS:,} pixels.", mend="Give a smaller image.")
+
+
+def _from_deep_gray(values: NDArray[Any], name: str) -> RgbImage:
+    # Pillow's own conversion cuts off at 255, which turns nearly everything white. NaN fails
+    # the comparison.
+    if not np.all((values >= 0) & (values <= 65535)) or np.any(values % 1):
+        raise ImageError(
+            f"{name} holds numbers that are no gray of 16 bits (0 to 65535).",
+            mend="Save it with 8 or 16 bits a channel.",
+        )
+    gray = (values.astype(np.uint16) >> 8).astype(np.uint8)
+    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def encode_jpeg(image: RgbImage, *, quality: int = 92) -> bytes:

@@ -1,5 +1,6 @@
 """model.json: what a trained or exported network is. It lies beside the weights."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from toolkit.preprocess import Preprocessing
 from toolkit.workspace import read_json, write_json
 
 FILE_NAME = "model.json"
+MAX_DIM = 65_536  # a card that claims a longer embedding is damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,20 @@ class ModelCard:
                 mend="Use the vr that wrote it, or write it again with this one.",
             )
         try:
-            return cls(
+            card = cls(
                 backbone=str(content["backbone"]),
                 dim=int(content["dim"]),
                 preprocessing=Preprocessing.from_json(content["preprocessing"]),
                 fingerprint=str(content["fingerprint"]),
                 lineage=dict(content["lineage"]),
             )
-        except (KeyError, TypeError, ValueError, UsageError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
             raise MismatchError(f"{source} is no model card: {error!r}.") from error
+        if not 1 <= card.dim <= MAX_DIM:
+            raise MismatchError(f"{source} is no model card: no embedding has {card.dim} numbers.")
+        if not math.isfinite(card.preprocessing.scale):
+            raise MismatchError(f"{source} is no model card: scale is {card.preprocessing.scale}.")
+        return card
 
     def write(self, folder: Path) -> None:
         """Write FOLDER/model.json. Raises StorageError."""

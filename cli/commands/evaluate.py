@@ -21,7 +21,7 @@ def evaluate(
     ] = DEFAULT_LATEST,
     run: Annotated[
         Path | None,
-        typer.Option(help="The run whose held-out pairs to use. [default: the subject's own]"),
+        typer.Option(help="The run whose held-out pairs to use.", show_default="the subject's own"),
     ] = None,
     patches: Annotated[
         Path | None, typer.Option(help="Where the run's pair shards are, if they were moved.")

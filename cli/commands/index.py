@@ -41,8 +41,8 @@ def build(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Images, videos (their moving regions), pair shards, or folders of them. "
-            "[default: what was mined]"
+            help="Images, videos (their moving regions), pair shards, or folders of them.",
+            show_default="what was mined",
         ),
     ] = None,
     index: IndexFolder = DEFAULT_INDEX,

@@ -18,7 +18,8 @@ CONTACT_SHEET = "contact_sheet.png"
 
 def mine(
     videos: Annotated[
-        list[Path] | None, typer.Argument(help="Videos or folders of them. [default: this folder]")
+        list[Path] | None,
+        typer.Argument(help="Videos or folders of them.", show_default="this folder"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pair shards.")] = DEFAULT_PATCHES,
     gap: Annotated[

@@ -60,7 +60,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same result.")] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the run. [default: date and time]", rich_help_panel=_RUN),
+        typer.Option(help="Name of the run.", show_default="date and time", rich_help_panel=_RUN),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs.", rich_help_panel=_RUN)] = (
         DEFAULT_RUNS
@@ -79,6 +79,7 @@ def train(
     Ctrl-C leaves a run that --resume takes up again.
     """
     from toolkit.device import resolve_device
+    from toolkit.training.loop import Machine
     from toolkit.training.run_folder import RunFolder
     from toolkit.training.settings import TrainSettings
 
@@ -101,7 +102,7 @@ def train(
         settings = TrainSettings.from_recipe(recipe, changes)
         run = RunFolder.create(out / (name or _new_name(settings)), overwrite=overwrite)
         code = _mine_if_needed(patches)
-    report = train_with_bar(patches, run, settings, resume=resume, device=device, workers=workers)
+    report = train_with_bar(patches, run, settings, Machine(device, workers), resume=resume)
     tell(report)
     if as_json:
         emit(as_contract(report))

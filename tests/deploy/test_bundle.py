@@ -1,7 +1,13 @@
 import copy
 import errno
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +219,46 @@ def test_engines_of_the_same_onnx_are_kept_and_others_dropped(
     (own_bundle / "model.onnx").write_bytes(b"something else")
     export_bundle(run_folder, own_bundle, *patches)
     assert list((own_bundle / "engines").iterdir()) == []
+
+
+def test_a_bundle_moved_aside_by_a_killed_export_is_found_again(own_bundle: Path) -> None:
+    before = contents(own_bundle)
+    code = """
+import os, sys
+from pathlib import Path
+from toolkit.workspace import atomic_folder
+replace = Path.replace
+with atomic_folder(Path(sys.argv[1])) as draft:
+    (draft / "model.onnx").write_bytes(b"new")
+    Path.replace = lambda *names: (replace(*names), os.kill(os.getpid(), 9))
+"""
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(own_bundle)], env=environment, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert not own_bundle.exists()
+    assert read_bundle(own_bundle).folder == own_bundle
+    assert contents(own_bundle) == before
+
+
+def test_files_that_may_not_grow_leave_the_old_bundle(
+    run_folder: Path,
+    patches: Patches,
+    own_bundle: Path,
+    largest_file: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    before = contents(own_bundle.parent)
+    with largest_file(20_000), pytest.raises(StorageError, match="larger than the system allows"):
+        export_bundle(run_folder, own_bundle, *patches)
+    assert contents(own_bundle.parent) == before
+
+
+@pytest.mark.parametrize("opset", ["NaN", "Infinity", "1e999", "{}", '"new"'])
+def test_an_opset_that_is_no_number_is_a_mismatch(own_bundle: Path, opset: str) -> None:
+    path = own_bundle / "model.json"
+    content = {**json.loads(path.read_text()), "opset": "HERE"}
+    path.write_text(json.dumps(content).replace('"HERE"', opset))
+    with pytest.raises(MismatchError, match=r"model\.json"):
+        read_bundle(own_bundle)

@@ -20,7 +20,7 @@ from deploy.runtimes import open_embedder
 from deploy.runtimes.onnx import OnnxEmbedder
 from toolkit.embedding import Embedder
 from toolkit.embedding_torch import TorchEmbedder
-from toolkit.errors import MismatchError, MissingError, UsageError
+from toolkit.errors import InputError, MismatchError, MissingError, UsageError
 from toolkit.networks.saved import load_model
 from toolkit.workspace import sha256_file
 
@@ -243,7 +243,7 @@ def test_open_embedder_checks_the_bundle(own_bundle: Path, run_folder: Path) -> 
     shutil.copyfile(run_folder / "model.safetensors", own_bundle / "model.onnx")
     with pytest.raises(MismatchError, match="replaced"):
         open_embedder(own_bundle)
-    with pytest.raises(MismatchError, match="no bundle"):
+    with pytest.raises(InputError, match="no bundle"):
         open_embedder(own_bundle / "nothing")
 
 

@@ -381,6 +381,29 @@ def test_a_disk_that_fills_up_under_a_segment_keeps_the_old_index(
     assert rows(tmp_path / "index", COUNTS) == [(2, 2, 1, 2, 2)]
 
 
+@pytest.mark.parametrize("kilobytes", [1, 40])
+def test_files_that_may_not_grow_keep_the_old_index(
+    tmp_path, pictures, embedder, rows, largest_file, kilobytes
+):
+    """The real writers: at 1 kB the segment finds no room, at 40 kB the catalog's log.
+
+    A segment whose commit failed stays for the next build to sweep: a failed flush does not
+    tell whether the commit is on the disk.
+    """
+    index = tmp_path / "index"
+    build(index, pictures(2), embedder)
+    files = "SELECT file FROM segments"
+    many = pictures(range(10, 60 if kilobytes > 1 else 30))
+    with largest_file(kilobytes * 1024), pytest.raises(StorageError, match="Cannot"):
+        build(index, many, embedder)
+    assert not [path for path in (index / "segments").iterdir() if path.name[0] == "."]
+    assert info(index).vectors == 2
+    assert rows(index, COUNTS) == [(2, 2, 1, 2, 2)]
+    assert build(index, many, embedder).vectors == len(many)
+    left = {path.name for path in (index / "segments").iterdir()}
+    assert left == {name for (name,) in rows(index, files)}
+
+
 def test_orphan_segments_whole_and_half_are_swept_and_nothing_else(tmp_path, pictures, embedder):
     build(tmp_path / "index", pictures(2), embedder)
     segments = tmp_path / "index" / "segments"

@@ -140,3 +140,16 @@ def test_a_mistake_of_the_program_is_no_user_error(tmp_path):
     with pytest.raises(sqlite3.IntegrityError), catalog_errors(tmp_path):
         connection.executescript("CREATE TABLE t (x UNIQUE); INSERT INTO t VALUES (1), (1)")
     connection.close()
+
+
+@pytest.mark.parametrize("card", ["[" * 60_000, "{", "[]", "7"])
+@pytest.mark.parametrize("read", READERS)
+def test_a_card_in_the_catalog_that_is_none_is_named(index, read, card):
+    connection = sqlite3.connect(index / "catalog.sqlite")
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'card'", (card,))
+    connection.commit()
+    connection.close()
+    with pytest.raises(
+        MismatchError, match=r"catalog\.sqlite is damaged: its model card is no JSON"
+    ):
+        read(index)

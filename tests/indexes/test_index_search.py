@@ -5,6 +5,7 @@ import sqlite3
 import numpy as np
 import pytest
 
+from indexes.info import info
 from indexes.patch_index import BuildSettings, build
 from indexes.search import open_index
 from toolkit.errors import InputError, MismatchError, UsageError
@@ -243,3 +244,13 @@ def test_searching_leaves_no_file_behind_and_changes_none(filled):
     with open_index(filled) as index:
         index.search(queries(1)[0], 5)
     assert state() == before
+
+
+def test_only_patches_that_are_there_are_counted(filled):
+    connection = sqlite3.connect(filled / "catalog.sqlite")
+    before = connection.execute("SELECT count(*) FROM patches").fetchone()[0]
+    connection.execute("DELETE FROM patches WHERE row < 4 AND segment = 1")
+    connection.commit()
+    connection.close()
+    with open_index(filled) as index:
+        assert len(index) == info(filled).vectors == before - 4

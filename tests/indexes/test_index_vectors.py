@@ -166,3 +166,19 @@ def test_recall_sees_a_search_that_misses(tmp_path, monkeypatch):
 
     monkeypatch.setattr(vectors, "nearest", bad)
     assert measure_recall(vectors) == pytest.approx(0.5, abs=0.01)
+
+
+def test_widening_ends_where_an_approximate_segment_hides_vectors(tmp_path):
+    """An inverted file that looks into 1 of 8 cells never gives what lies in the others."""
+    rows = unit(400)
+    vectors = Vectors(tmp_path, stored(tmp_path, rows), DIM)
+    quantizer = faiss.IndexFlatIP(DIM)
+    approximate = faiss.IndexIVFFlat(quantizer, DIM, 8, faiss.METRIC_INNER_PRODUCT)
+    approximate.train(rows)
+    approximate.add(rows)
+    vectors._loaded = [(5, approximate)]
+    query = unit(1, 9)
+    _, expected = approximate.search(query, 400)
+    found = places(vectors.widening(query[0], 4))
+    assert found == [(5, int(row)) for row in expected[0] if row >= 0]
+    assert 0 < len(found) < 400

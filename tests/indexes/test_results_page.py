@@ -94,6 +94,13 @@ def test_a_page_that_cannot_be_written_is_a_storage_error(tmp_path, query):
         write_results_page(tmp_path / "file" / "page.html", query, [], lambda patch: b"")
 
 
+def test_a_page_that_finds_no_room_leaves_nothing(tmp_path, query, picture_of, largest_file):
+    target = tmp_path / "page.html"
+    with largest_file(1000), pytest.raises(StorageError, match=r"page\.html"):
+        write_results_page(target, query, hits(), lambda patch: encode_jpeg(picture_of(patch)))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("time_s", "text"),
     [

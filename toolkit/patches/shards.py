@@ -7,6 +7,7 @@ against the format and bounded in size. docs/formats.md has the written specific
 
 import io
 import json
+import math
 import os
 import tarfile
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from toolkit.errors import ShardError
 from toolkit.images import RgbImage, decode_image
 from toolkit.records import PatchPair
-from toolkit.workspace import atomic_file
+from toolkit.workspace import atomic_file, parse_json
 
 PARTS = ("json", "positive.jpg", "query.jpg")
 MAX_MEMBER_BYTES = 16 * 1024 * 1024
@@ -130,10 +131,27 @@ def _stored_pair(shard: Path, handle: int, key: str, parts: dict[str, Span]) -> 
         raise ShardError(f"the pair {key} lacks {', '.join(missing)}")
     span = parts["json"]
     try:
-        pair = PatchPair.from_json(key, json.loads(os.pread(handle, span.size, span.offset)))
-    except (KeyError, TypeError, ValueError) as error:
+        content = parse_json(os.pread(handle, span.size, span.offset))
+        pair = PatchPair.from_json(key, content)
+        _check_numbers(pair)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ShardError(f"the record of the pair {key} is damaged ({error!r})") from error
     return StoredPair(pair, shard, parts["query.jpg"], parts["positive.jpg"])
+
+
+def _check_numbers(pair: PatchPair) -> None:
+    # Boxes check themselves.
+    quality = pair.quality
+    numbers = {
+        "query.time_s": pair.query.time_s,
+        "positive.time_s": pair.positive.time_s,
+        "quality.score": quality.score,
+        "quality.forward_backward": quality.forward_backward,
+        "quality.appearance": quality.appearance,
+    }
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
 
 
 def read_pairs(source: Path) -> Sequence[StoredPair]:

@@ -178,11 +178,47 @@ def test_a_folder_that_is_a_file_cannot_be_written_to(tmp_path):
         write_shard(tmp_path / "patches" / "s.tar", [sample(0)])
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path):
-    full = pytest.importorskip("pathlib").Path("/dev/full")
-    if not full.exists():
-        pytest.skip("no /dev/full on this system")
-    from toolkit.workspace import storage_errors
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, largest_file):
+    samples = [sample(n) for n in range(20)]
+    with largest_file(8192), pytest.raises(StorageError, match=r"Cannot write .*s\.tar: the file"):
+        write_shard(tmp_path / "s.tar", samples)
+    assert list(tmp_path.iterdir()) == []
 
-    with pytest.raises(StorageError, match="disk is full"), storage_errors(tmp_path):
-        full.write_bytes(b"x")
+
+def test_a_disk_that_fills_up_keeps_the_old_shard(tmp_path, largest_file):
+    write_shard(tmp_path / "s.tar", [sample(0)])
+    before = (tmp_path / "s.tar").read_bytes()
+    with largest_file(8192), pytest.raises(StorageError):
+        write_shard(tmp_path / "s.tar", [sample(n) for n in range(20)])
+    assert (tmp_path / "s.tar").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["s.tar"]
+
+
+def with_record(path, text):
+    """A shard of one pair whose record is the given text."""
+    one = sample(0)
+    with tarfile.open(path, "w") as tar:
+        add(tar, "k.json", text.encode())
+        add(tar, "k.positive.jpg", one.positive_jpeg)
+        add(tar, "k.query.jpg", one.query_jpeg)
+
+
+@pytest.mark.parametrize("bad", ["NaN", "Infinity", "-Infinity", "1e999", '"nan"', "9" * 400])
+@pytest.mark.parametrize("where", ["time", "box", "quality"])
+def test_a_number_that_is_none_is_refused(tmp_path, bad, where):
+    content = sample(0).pair.as_json()
+    if where == "time":
+        content["query"]["time_s"] = "HERE"
+    elif where == "box":
+        content["positive"]["box"][2] = "HERE"
+    else:
+        content["quality"]["appearance"] = "HERE"
+    with_record(tmp_path / "s.tar", json.dumps(content).replace('"HERE"', bad))
+    with pytest.raises(ShardError, match="record of the pair k is damaged"):
+        read_shard(tmp_path / "s.tar")
+
+
+def test_a_record_of_brackets_is_refused(tmp_path):
+    with_record(tmp_path / "s.tar", "[" * 60_000)
+    with pytest.raises(ShardError, match="nested too deep"):
+        read_shard(tmp_path / "s.tar")
