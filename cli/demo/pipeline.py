@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from toolkit.patches.shards import StoredPair
     from toolkit.training.loop import TrainReport
 
-STEPS = 400
+STEPS = 300
 MARKER = ".vr-demo"
 QUERIES = 12
 HITS = 6

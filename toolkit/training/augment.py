@@ -12,7 +12,7 @@ from torch import Tensor
 
 MIN_AREA = 0.4  # of a patch that a crop keeps
 ASPECT = 4 / 3
-ROTATION = math.radians(20)
+ROTATION = math.radians(45)
 BRIGHTNESS = 0.2
 CONTRAST = 0.2
 SATURATION = 0.1
