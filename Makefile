@@ -3,8 +3,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= cpu,demo,dev
-# On a GPU machine: make test-gpu EXTRAS=gpu,trt,demo,dev CONSTRAINTS= (docs/gpu.md)
-CONSTRAINTS ?= -c constraints.txt
 BIN := $(VENV)/bin
 # One test worker a processor, each with one thread: more would only queue.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
@@ -15,7 +13,7 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS) -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 demo: setup
