@@ -23,8 +23,7 @@ class TrainSettings:
     to hard negatives (hard ones from the start collapse the network). known_negatives: take
     for negatives only what surely shows something else, not what may be the same thing met
     again (toolkit.patches.relations); the paper takes every other track, and so does the default,
-    which measured better on short clips: what is surely different there is mostly from
-    another video, and too easy. warmup: the part of
+    which measured better on short clips (one seed; docs/training.md). warmup: the part of
     the steps over which the rate rises. decay: "cosine" to zero, or "step": times 0.1 each
     quarter of the steps. augment: crops and colour changes besides the mirror.
     """
