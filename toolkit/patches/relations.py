@@ -19,7 +19,11 @@ GUARD_S = 5.0  # things met again within this time may be the same
 
 @dataclass(frozen=True, slots=True)
 class TrackSpans:
-    """The pairs as arrays, (N,) each but boxes (N, 2, 4): what `different` works on."""
+    """The pairs as arrays, (N,) each but boxes (N, 2, 4): what `different` works on.
+
+    video, camera, track: a number for each, the same for the same; track is what the losses
+    take for labels.
+    """
 
     video: NDArray[np.int64]
     camera: NDArray[np.int64]
@@ -53,11 +57,6 @@ class TrackSpans:
             self.end_s[chosen],
             self.boxes[chosen],
         )
-
-
-def track_labels(pairs: Sequence[PatchPair]) -> NDArray[np.int64]:
-    """A number for each track, (N,): the labels of the losses."""
-    return _numbered([pair.track for pair in pairs])
 
 
 def different(spans: TrackSpans, guard_s: float = GUARD_S) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.patches.relations import TrackSpans, different, track_labels
+from toolkit.patches.relations import TrackSpans, different
 from toolkit.patches.shards import Span, StoredPair
 from toolkit.patches.split import Split, check_disjoint, split_pairs
 from toolkit.records import Box, PatchPair, Sighting, TrackQuality
@@ -72,12 +72,12 @@ def test_different_equals_the_definition_pair_by_pair(guard_s):
 
 def test_no_pairs_have_no_relations():
     assert different(TrackSpans.of([])).shape == (0, 0)
-    assert track_labels([]).shape == (0,)
+    assert TrackSpans.of([]).track.shape == (0,)
 
 
 def test_labels_are_the_same_for_one_track_only():
-    labels = track_labels([pair(1, 0, 1), pair(2, 0, 1), pair(1, 2, 3), pair(1, 0, 1, video="w")])
-    assert labels.tolist() == [0, 1, 0, 2]
+    pairs = [pair(1, 0, 1), pair(2, 0, 1), pair(1, 2, 3), pair(1, 0, 1, video="w")]
+    assert TrackSpans.of(pairs).track.tolist() == [0, 1, 0, 2]
 
 
 @pytest.mark.parametrize("by", ["time", "video"])
