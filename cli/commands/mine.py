@@ -10,7 +10,7 @@ from cli.output import Bar, count, emit, plain, progress_bar, say, show_line, wa
 from toolkit.mining.settings import MiningSettings
 
 if TYPE_CHECKING:
-    from toolkit.mining.run import MiningProgress, MiningReport
+    from toolkit.mining.work.run import MiningProgress, MiningReport
 
 DEFAULTS = MiningSettings()
 CONTACT_SHEET = "contact_sheet.png"
@@ -51,8 +51,8 @@ def mine_with_bar(
     sources: list[Path], out: Path, settings: MiningSettings, *, remine: bool = False
 ) -> "MiningReport":
     """Mine, with a progress bar over the seconds of footage, and write the contact sheet."""
-    from toolkit.mining.contact_sheet import write_contact_sheet
-    from toolkit.mining.run import mine as run_mining
+    from toolkit.mining.audit.contact_sheet import write_contact_sheet
+    from toolkit.mining.work.run import mine as run_mining
     from toolkit.patches.shards import read_pairs
 
     with progress_bar("mining", None) as bar:

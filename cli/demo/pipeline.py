@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from indexes.search import Hit
     from toolkit.evaluation.evaluate import Comparison
     from toolkit.images import RgbImage
-    from toolkit.mining.run import MiningReport
+    from toolkit.mining.work.run import MiningReport
     from toolkit.patches.shards import StoredPair
     from toolkit.training.loop import TrainReport
 

@@ -7,7 +7,7 @@ from indexes.search import open_index
 from toolkit.embedding import embed_images
 from toolkit.errors import InputError
 from toolkit.images import crop_patch
-from toolkit.mining.run import mine
+from toolkit.mining.work.run import mine
 from toolkit.records import Box
 from toolkit.video.decode import frame_at
 

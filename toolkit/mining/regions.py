@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.images import RgbImage
-from toolkit.mining.pairs import pairs_of
+from toolkit.mining.recipes import mined_pairs
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
-from toolkit.mining.tracks import moving_tracks
 from toolkit.records import Sighting
+from toolkit.video.decode import frames
 from toolkit.workspace import sha256_file
 
 
@@ -35,7 +35,7 @@ def moving_regions(
     tally = tally or Tally()
     sha256 = sha256_file(path)
     seen: set[tuple[int, float]] = set()
-    for pair in pairs_of(moving_tracks(path, settings, tally), settings, tally):
+    for pair in mined_pairs(frames(path), settings, tally):
         for sample in (pair.query, pair.positive):
             key = (sample.track, sample.sighting.time_s)
             if key not in seen:

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from toolkit.errors import UsageError
 
 SAMPLES_PER_GAP = 6
+
+Recipe = Literal["modern", "wang2015"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MiningSettings:
     """Raises UsageError for a value that makes no sense, naming the setting.
 
+    recipe: "modern" (toolkit.mining.modern) or the paper's own, "wang2015".
     gap_s: seconds between query and positive (a thing that is seen for less gives pairs
     over half of its time, at least a third of gap_s); pairs_per_gap: how many pairs a
     track gives in that time, 1, 2, 3 or 6; patch_pixels: longer side of a stored patch,
@@ -23,6 +26,7 @@ class MiningSettings:
     dropped; jpeg_quality: of the stored patches.
     """
 
+    recipe: Recipe = "modern"
     gap_s: float = 0.8
     pairs_per_gap: int = 3
     patch_pixels: int = 256
@@ -32,6 +36,10 @@ class MiningSettings:
     jpeg_quality: int = 92
 
     def __post_init__(self) -> None:
+        if self.recipe not in get_args(Recipe):
+            raise UsageError(
+                f"The setting recipe is {self.recipe!r}; not {' or '.join(get_args(Recipe))}."
+            )
         ranges = {
             "gap_s": (0.2, 60.0),
             "pairs_per_gap": (1, SAMPLES_PER_GAP),

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 
 from toolkit.images import crop_patch
-from toolkit.mining.clock import TICK_S
-from toolkit.mining.pairs import MinedPair, pairs_of
+from toolkit.mining.mined import MinedPair, View
+from toolkit.mining.modern.clock import TICK_S
+from toolkit.mining.modern.pairs import pairs_of
+from toolkit.mining.modern.tracks import moving_tracks
 from toolkit.mining.regions import moving_regions
-from toolkit.mining.samples import TrackSample
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
-from toolkit.mining.tracks import moving_tracks
-from toolkit.video.decode import DamagedVideoError, frame_at
+from toolkit.video.decode import DamagedVideoError, frame_at, frames
 
 
 def _mine(path: Path, settings: MiningSettings | None = None) -> tuple[list[MinedPair], Tally]:
     settings, tally = settings or MiningSettings(), Tally()
-    return list(pairs_of(moving_tracks(path, settings, tally), settings, tally)), tally
+    return list(pairs_of(moving_tracks(frames(path), settings, tally), settings, tally)), tally
 
 
-def _whose(clip: Any, sample: TrackSample) -> tuple[int | None, float]:
+def _whose(clip: Any, sample: View) -> tuple[int | None, float]:
     """The sprite that a sighting shows by the truth, and the IoU with it."""
     boxes = clip.boxes(sample.sighting.time_s)
     overlaps = [0.0 if box is None else sample.sighting.box.iou(box) for box in boxes]
@@ -95,7 +95,7 @@ def test_the_first_sample_of_a_track_has_no_step_before_it(make_clip: Any, sprit
     # It begins between two samples, which lie a second apart at this gap.
     comes = sprite((60, 120), (40, 0), appears_s=1.25)
     clip = make_clip("comes.mp4", [comes], seconds=4)
-    samples = list(moving_tracks(clip.path, MiningSettings(gap_s=6.0)))
+    samples = list(moving_tracks(frames(clip.path), MiningSettings(gap_s=6.0), Tally()))
     assert [sample.step is None for sample in samples] == [True] + [False] * (len(samples) - 1)
     assert len(samples) >= 2
 
@@ -215,7 +215,7 @@ def test_a_cut_file_gives_the_pairs_of_its_readable_part(cut_clip: Path) -> None
     settings, tally = MiningSettings(), Tally()
     pairs: list[MinedPair] = []
     with pytest.raises(DamagedVideoError, match="the file is cut"):
-        pairs.extend(pairs_of(moving_tracks(cut_clip, settings, tally), settings, tally))
+        pairs.extend(pairs_of(moving_tracks(frames(cut_clip), settings, tally), settings, tally))
     assert len(pairs) > 5
     # The last of them reach to the end of what can be read.
     assert max(p.positive.sighting.time_s for p in pairs) > tally.footage_s - 0.5

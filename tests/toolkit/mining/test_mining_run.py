@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from toolkit.errors import InputError, MismatchError, StorageError
-from toolkit.mining.ledger import Ledger
-from toolkit.mining.run import MiningProgress, mine
 from toolkit.mining.settings import MiningSettings
+from toolkit.mining.work.ledger import Ledger
+from toolkit.mining.work.run import MiningProgress, mine
 from toolkit.patches.shards import read_pairs
 from toolkit.workspace import sha256_file
 
@@ -180,7 +180,7 @@ def test_a_video_that_opencv_cannot_analyse_is_quarantined_and_the_rest_goes_on(
 ) -> None:
     import cv2
 
-    from toolkit.mining.tracker import Tracker
+    from toolkit.mining.modern.tracker import Tracker
 
     tick = Tracker.tick
 
@@ -282,7 +282,7 @@ def test_progress_runs_to_the_end_over_all_videos(
 def test_a_contact_sheet_shows_the_worst_first(mined: Path, tmp_path: Path) -> None:
     from PIL import Image
 
-    from toolkit.mining.contact_sheet import choose, write_contact_sheet
+    from toolkit.mining.audit.contact_sheet import choose, write_contact_sheet
 
     pairs: Any = read_pairs(mined)
     chosen = choose(pairs, 10)

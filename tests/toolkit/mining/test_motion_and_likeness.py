@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.mining.motion import (
+from toolkit.mining.modern.motion import (
     DenseFlow,
     camera_motion,
     corner_strength,
@@ -14,9 +14,9 @@ from toolkit.mining.motion import (
     moved_by,
     spread_points,
 )
-from toolkit.mining.proposals import find_moving
-from toolkit.mining.samples import likeness, look_at
-from toolkit.mining.scene import is_cut
+from toolkit.mining.modern.proposals import find_moving
+from toolkit.mining.modern.samples import likeness, look_at
+from toolkit.mining.modern.scene import is_cut
 from toolkit.mining.settings import MiningSettings
 from toolkit.records import Box
 

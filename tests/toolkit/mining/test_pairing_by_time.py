@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from toolkit.mining.clock import Beat
-from toolkit.mining.pairs import pairs_of
-from toolkit.mining.samples import Step, TrackSample
+from toolkit.mining.modern.clock import Beat
+from toolkit.mining.modern.pairs import pairs_of
+from toolkit.mining.modern.samples import Step, TrackSample
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.records import Box, Sighting

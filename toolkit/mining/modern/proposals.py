@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.mining.motion import Affine, Points, dense_flow
+from toolkit.mining.modern.motion import Affine, Points, dense_flow
 from toolkit.records import Box
 from toolkit.video.frame import GrayImage
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.images import RgbImage, crop_patch, shrink
-from toolkit.mining.clock import HOLE_S, Beat
-from toolkit.mining.live import MIN_POINTS, LiveTrack, seed
-from toolkit.mining.motion import (
+from toolkit.mining.modern.clock import HOLE_S, Beat
+from toolkit.mining.modern.live import MIN_POINTS, LiveTrack, seed
+from toolkit.mining.modern.motion import (
     STILL,
     Affine,
     DenseFlow,
@@ -22,9 +22,9 @@ from toolkit.mining.motion import (
     moved_by,
     spread_points,
 )
-from toolkit.mining.proposals import ACTIVE, Moving, find_moving
-from toolkit.mining.samples import PLAIN, Step, TrackSample, contrast, likeness, look_at
-from toolkit.mining.scene import is_cut
+from toolkit.mining.modern.proposals import ACTIVE, Moving, find_moving
+from toolkit.mining.modern.samples import PLAIN, Step, TrackSample, contrast, likeness, look_at
+from toolkit.mining.modern.scene import is_cut
 from toolkit.mining.settings import SAMPLES_PER_GAP, MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.records import Box, Sighting

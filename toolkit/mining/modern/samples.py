@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.images import RgbImage
-from toolkit.records import Box, Sighting
+from toolkit.mining.mined import View
+from toolkit.records import Box
 from toolkit.video.frame import GrayImage
 
 _SIDE = 32
@@ -29,16 +29,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class TrackSample:
-    """A sighting of track `track` (numbered in its video) and its patch, uint8 RGB.
+class TrackSample(View):
+    """A view of a track, and what it takes to judge it.
 
     look: the box and a little around it, gray (40, 40), to compare appearances; step is
     None at the start of a track, and where it was lost and found again.
     """
 
-    track: int
-    sighting: Sighting
-    patch: RgbImage
     look: GrayImage
     step: Step | None
 

@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from toolkit.mining.clock import HOLE_S, TICK_S, Beat
-from toolkit.mining.proposals import ACTIVE
-from toolkit.mining.samples import PLAIN, Step, TrackSample, contrast, likeness
+from toolkit.mining.mined import MinedPair
+from toolkit.mining.modern.clock import HOLE_S, TICK_S, Beat
+from toolkit.mining.modern.proposals import ACTIVE
+from toolkit.mining.modern.samples import PLAIN, Step, TrackSample, contrast, likeness
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.records import TrackQuality
@@ -21,15 +22,6 @@ _SAME_ON_THE_SPOT = 0.55
 # Tracking errors and likenesses at which the score falls to 0 and reaches 1; between, linear.
 _WORST_ERROR, _BEST_ERROR = 0.03, 0.003
 _WORST_LIKENESS, _BEST_LIKENESS = 0.0, 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class MinedPair:
-    """Two samples of one track, the query earlier than the positive."""
-
-    query: TrackSample
-    positive: TrackSample
-    quality: TrackQuality
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.mining.motion import Affine, Followed, Points, moved_by, spread_points
-from toolkit.mining.proposals import Mask
+from toolkit.mining.modern.motion import Affine, Followed, Points, moved_by, spread_points
+from toolkit.mining.modern.proposals import Mask
 from toolkit.records import Box
 from toolkit.video.frame import GrayImage
 

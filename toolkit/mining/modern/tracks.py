@@ -5,18 +5,16 @@ tick follows the points of all tracks and of the background in one call; each be
 sixth of the gap) looks for new things and samples the known ones in full resolution.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from toolkit.errors import VideoError
-from toolkit.mining.clock import SLACK_S, TICK_S
-from toolkit.mining.samples import TrackSample
+from toolkit.mining.modern.clock import SLACK_S, TICK_S
+from toolkit.mining.modern.samples import TrackSample
+from toolkit.mining.modern.tracker import Tracker
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
-from toolkit.mining.tracker import Tracker
-from toolkit.video.decode import frames
 from toolkit.video.frame import Frame, GrayImage
 
 _LONG_SIDE = 384  # pixels of the analysed copy
@@ -24,52 +22,50 @@ _MIN_SIDE = 12  # pixels of that copy; in less nothing can be followed
 
 
 def moving_tracks(
-    path: Path, settings: MiningSettings, tally: Tally | None = None
+    frames: Iterable[Frame], settings: MiningSettings, tally: Tally
 ) -> Iterator[TrackSample]:
     """Samples of everything that moves, in the order of time; ids count up from 0.
 
-    The same video and settings give the same samples. Raises VideoError; for a damaged
-    video, DamagedVideoError after the samples of its readable part, and for one that is too
-    small or that OpenCV cannot analyse, VideoError, perhaps after some samples.
+    The same frames and settings give the same samples. An error of `frames` passes through;
+    raises VideoError for pictures that are too small, or that OpenCV cannot analyse.
     """
-    tally = Tally() if tally is None else tally
     tracker = Tracker(settings, tally)
     start_s: float | None = None
     next_s = 0.0
-    for frame in frames(path):
+    for frame in frames:
         tally.frames += 1
         start_s = frame.time_s if start_s is None else start_s
         backwards = frame.time_s < next_s - 1
         if frame.time_s < next_s - SLACK_S and not backwards:
             continue
         next_s = frame.time_s + TICK_S
-        yield from _tick(tracker, frame, path)
+        yield from _tick(tracker, frame)
         tally.footage_s = max(tally.footage_s, frame.time_s - start_s)
         if tally.on_frame:
             tally.on_frame(tally)
 
 
-def _tick(tracker: Tracker, frame: Frame, path: Path) -> Iterator[TrackSample]:
+def _tick(tracker: Tracker, frame: Frame) -> Iterator[TrackSample]:
     """Analyse a frame; one odd video must end itself alone, and not the whole run."""
     import cv2
 
     try:
-        yield from tracker.tick(frame, _small(frame, path))
+        yield from tracker.tick(frame, _small(frame))
     except cv2.error as error:
         raise VideoError(
-            f"{path} cannot be analysed at {frame.time_s:.1f} s: {error.err or error}.",
+            f"It cannot be analysed at {frame.time_s:.1f} s: {error.err or error}.",
             mend="Convert it to another size or format, or leave it out.",
         ) from error
 
 
-def _small(frame: Frame, path: Path) -> GrayImage:
+def _small(frame: Frame) -> GrayImage:
     import cv2
 
     gray = frame.gray()
     factor = _LONG_SIDE / max(gray.shape)
     if min(gray.shape) * min(factor, 1) < _MIN_SIDE:
         raise VideoError(
-            f"{path} is too small: {frame.width}x{frame.height} pixels.",
+            f"The picture is too small: {frame.width}x{frame.height} pixels.",
             mend=f"Give footage of at least {_MIN_SIDE} pixels on the shorter side"
             f" and no more than {_LONG_SIDE // _MIN_SIDE} times as long.",
         )

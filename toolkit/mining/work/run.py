@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import InputError, VideoError
-from toolkit.mining.ledger import Entry, Ledger
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
-from toolkit.mining.unit import Source, mine_video
+from toolkit.mining.work.ledger import Entry, Ledger
+from toolkit.mining.work.unit import Source, mine_video
 from toolkit.records import Quarantined
 from toolkit.video.find import VIDEO_SUFFIXES, find_videos
 from toolkit.video.probe import probe

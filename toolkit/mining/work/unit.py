@@ -6,15 +6,15 @@ from pathlib import Path
 
 from toolkit.errors import VideoError
 from toolkit.images import encode_jpeg
-from toolkit.mining.ledger import Entry, Ledger, Status
-from toolkit.mining.pairs import MinedPair, pairs_of
+from toolkit.mining.mined import MinedPair
+from toolkit.mining.recipes import mined_pairs
 from toolkit.mining.regions import track_name
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
-from toolkit.mining.tracks import moving_tracks
+from toolkit.mining.work.ledger import Entry, Ledger, Status
 from toolkit.patches.shards import PairSample, write_shard
 from toolkit.records import PatchPair
-from toolkit.video.decode import DamagedVideoError
+from toolkit.video.decode import DamagedVideoError, frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def mine_video(source: Source, ledger: Ledger, settings: MiningSettings, tally: 
     ledger.drop(source.sha256)
     outcome = _Outcome()
     try:
-        found = pairs_of(moving_tracks(source.path, settings, tally), settings, tally)
+        found = mined_pairs(frames(source.path), settings, tally)
         samples = _samples(found, source, settings, outcome)
         outcome.pairs = _write(ledger.shard(source.sha256), samples)
     except VideoError as error:

@@ -1,0 +1,1 @@
+"""How good the mined pairs are: figures for programs, pictures for people."""

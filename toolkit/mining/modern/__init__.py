@@ -1,0 +1,1 @@
+"""The default recipe: every moving thing followed by its points, in its own box."""

@@ -1,0 +1,1 @@
+"""The bookkeeping of mining: units of work, each done exactly once."""
