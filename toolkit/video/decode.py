@@ -2,37 +2,44 @@
 
 import math
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from toolkit.errors import VideoError
 from toolkit.images import RgbImage
+from toolkit.video.clock import Clock, Span
+from toolkit.video.container import VideoFile
+from toolkit.video.ending import claimed_s, held_s, is_cut
 from toolkit.video.frame import Frame
+from toolkit.video.seeking import from_key, key_shown, packets_from, sound_start, until
+from toolkit.video.timeline import Segment
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
-_CUT_TOLERANCE_S = 0.5  # headers count the last frames of a stream loosely
+    from toolkit.video.container import VideoPacket
+
+_WHOLE = Segment(0)
+_MEND = "What could be read was used; give a whole copy of the file for the rest."
 
 
 class DamagedVideoError(VideoError):
     """A part of the video cannot be read; every frame that can be was yielded before this."""
 
 
-def frames(path: Path) -> Iterator[Frame]:
+def frames(path: Path, segment: Segment | None = None) -> Iterator[Frame]:
     """Every readable frame of the first video stream, in the order of display.
 
-    Raises VideoError where nothing can be read. A file that is cut short, or has damaged
-    packets, yields all its readable frames first and then raises DamagedVideoError, whose
-    message says how far it goes: a caller keeps what it has and knows that there was more.
+    With a segment of the video's timeline, the frames whose PTS lie in it: over all segments
+    each frame comes once, and is the same as in one pass. Raises VideoError where nothing can
+    be read. A file that is cut short, or has damaged packets, yields all its readable frames
+    first and then raises DamagedVideoError, whose message says how far it goes: a caller keeps
+    what it has and knows that there was more. Each segment speaks of its own damage only.
     """
     with Decoder(path) as decoder:
-        yield from decoder.decode()
-        decoder.raise_for_damage()
+        yield from decoder.decode(segment or _WHOLE)
+        decoder.raise_for_damage(segment or _WHOLE)
 
 
 def frame_at(path: Path, time_s: float) -> RgbImage:
@@ -43,9 +50,7 @@ def frame_at(path: Path, time_s: float) -> RgbImage:
     for seek in (True, False):
         shown: Frame | None = None
         with Decoder(path) as decoder:
-            if seek and not decoder.seek(time_s):
-                continue
-            for frame in decoder.decode():
+            for frame in decoder.decode_near(time_s) if seek else decoder.decode():
                 if frame.time_s > time_s + 1e-3:
                     break
                 shown = frame
@@ -55,19 +60,13 @@ def frame_at(path: Path, time_s: float) -> RgbImage:
 
 
 class Decoder:
-    """One pass over an open video; counts what it could not read."""
+    """One pass over an open video, or a part of it; counts what it could not read."""
 
     def __init__(self, path: Path) -> None:
         """Open the file. Raises VideoError."""
         self.path = path
-        self._container = _open(path)
-        try:
-            self._stream = _video_stream(path, self._container)
-        except BaseException:
-            self._container.close()
-            raise
-        self._damaged_packets = 0
-        self._unread: str | None = None
+        self._file = VideoFile(path)
+        self._damaged = 0
         self._end_s = -math.inf
 
     def __enter__(self) -> Self:
@@ -79,134 +78,91 @@ class Decoder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._container.close()
+        self._file.close()
 
     @property
     def codec(self) -> str:
         """FFmpeg's name of the codec, "h264"."""
-        return self._stream.codec_context.name
+        return self._file.stream.codec_context.name
 
     @property
     def frames_per_second(self) -> float | None:
         """The average rate that the header claims."""
-        rate = self._stream.average_rate
+        rate = self._file.stream.average_rate
         return float(rate) if rate else None
 
     @property
     def duration_s(self) -> float | None:
         """The length that the header claims; None for a stream that was saved without one."""
-        if self._stream.duration and self._stream.time_base:
-            return float(self._stream.duration * self._stream.time_base)
-        if self._container.duration:
-            return self._container.duration / 1e6
-        return None
+        return claimed_s(self._file)
 
-    def seek(self, time_s: float) -> bool:
-        """Go to the key frame at or before `time_s`; False where the file cannot seek."""
-        import av
+    def decode(self, segment: Segment = _WHOLE) -> Iterator[Frame]:
+        """Yield the frames of a segment; damaged packets are counted and passed over."""
+        span = Span.of(segment, self._file)
+        packets = self._file.packets()
+        if math.isfinite(span.start):
+            key = sound_start(self.path, int(span.start))
+            packets = self._file.from_beginning() if key is None else packets_from(self._file, key)
+        return self._frames(packets, span)
 
-        try:
-            target = int(time_s / (self._stream.time_base or Fraction(1, 1000)))
-            self._container.seek(target, stream=self._stream)
-        except av.FFmpegError:
-            return False
-        return True
+    def decode_near(self, time_s: float) -> Iterator[Frame]:
+        """Yield the frames from the last key frame before `time_s` on, or all."""
+        has_pts = self._file.has_pts
+        key = key_shown(self._file, round(time_s / self._file.base)) if has_pts else None
+        packets = self._file.from_beginning() if key is None else packets_from(self._file, key)
+        return self._frames(packets, Span())
 
-    def decode(self) -> Iterator[Frame]:
-        """Yield the frames; damaged packets are counted and passed over."""
-        step_s = 1 / (self.frames_per_second or 25.0)
-        last_s: float | None = None
-        for image in self._images():
-            if image.pts is None:  # raw streams carry no clock: go on at the nominal rate
-                time_s = 0.0 if last_s is None else last_s + step_s
-            else:
-                time_s = image.time
-            last_s = time_s
-            self._end_s = max(self._end_s, time_s + (_lasts_s(image) or step_s))
+    def _frames(self, packets: Iterator["VideoPacket"], span: Span) -> Iterator[Frame]:
+        clock = Clock(self._file)
+        for image in self._images(packets, span, clock):
+            time_s = clock.time_s(image)
+            if image.pts is not None and not span.holds(image.pts):
+                continue
+            lasts_s = float((image.duration or 0) * self._file.base) or self._file.step_s
+            self._end_s = max(self._end_s, time_s + lasts_s)
             yield Frame(time_s, image, round(image.rotation / 90) % 4)
 
-    def _images(self) -> Iterator["VideoFrame"]:
+    def _images(
+        self, packets: Iterator["VideoPacket"], span: Span, clock: Clock
+    ) -> Iterator["VideoFrame"]:
         import av
 
-        packets = self._container.demux(self._stream)
-        while True:
+        for packet in until(from_key(packets), span.end):
+            if packet is not None:
+                clock.begin(packet)
             try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.FFmpegError as error:
-                self._unread = error.strerror
-                return
-            try:
-                images = packet.decode()
+                images = self._file.stream.decode(packet)
             except av.FFmpegError:
-                self._damaged_packets += 1
+                self._damaged += packet is None or packet.pts is None or span.holds(packet.pts)
                 continue
             for image in images:
                 if image.is_corrupt:
-                    self._damaged_packets += 1
+                    self._damaged += image.pts is None or span.holds(image.pts)
                 else:
                     yield image
 
-    def raise_for_damage(self) -> None:
+    def raise_for_damage(self, segment: Segment = _WHOLE) -> None:
         """After decoding: raise DamagedVideoError, or VideoError where there was no frame."""
         if not math.isfinite(self._end_s):
-            raise VideoError(
-                f"{self.path} has no frame that can be decoded.", mend="Give a whole video file."
-            )
-        mend = "What could be read was used; give a whole copy of the file for the rest."
-        if self._missing_s() > _CUT_TOLERANCE_S or self._unread:
+            if segment == _WHOLE:
+                raise VideoError(
+                    f"{self.path} has no frame that can be decoded.",
+                    mend="Give a whole video file.",
+                )
+            raise DamagedVideoError(f"{self.path} has no frame {_words(segment)}.", mend=_MEND)
+        if self._file.unread or (segment.end_s is None and is_cut(self._file, self._end_s)):
             of = f" of {self.duration_s:.1f} s" if self.duration_s else ""
+            length_s = held_s(self._file, self._end_s)
             raise DamagedVideoError(
-                f"{self.path} ends at {self._length_s():.1f} s{of}: the file is cut.", mend=mend
+                f"{self.path} ends at {length_s:.1f} s{of}: the file is cut.", mend=_MEND
             )
-        if self._damaged_packets:
+        if self._damaged:
             raise DamagedVideoError(
-                f"{self.path} has {self._damaged_packets} damaged frames, passed over.", mend=mend
+                f"{self.path} has {self._damaged} damaged frames, passed over.", mend=_MEND
             )
 
-    def _length_s(self) -> float:
-        start = self._stream.start_time
-        base = self._stream.time_base
-        return self._end_s - (float(start * base) if start and base else 0.0)
 
-    def _missing_s(self) -> float:
-        # The container's length may be that of another stream (sound), so it proves nothing.
-        if self._stream.duration is None and len(self._container.streams) > 1:
-            return 0.0
-        return (self.duration_s or 0.0) - self._length_s()
-
-
-def _lasts_s(image: "VideoFrame") -> float:
-    """How long a frame is on display; 0 where the file does not say."""
-    if not image.duration or image.time_base is None:
-        return 0.0
-    return float(image.duration * image.time_base)
-
-
-def _open(path: Path) -> "InputContainer":
-    import av
-
-    try:
-        if path.stat().st_size == 0:
-            raise VideoError(f"{path} is empty.", mend="Give a whole video file.")
-        # Only plain files: a playlist in disguise must not reach out to the network.
-        return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
-    except av.FFmpegError as error:
-        raise VideoError(
-            f"{path} is no video that can be read: {error.strerror}.",
-            mend="Give a video file that a player opens.",
-        ) from error
-    except OSError as error:
-        raise VideoError(f"Cannot read the video {path}: {error.strerror}.") from error
-
-
-def _video_stream(path: Path, container: "InputContainer") -> "VideoStream":
-    if not container.streams.video:
-        raise VideoError(f"{path} has no video stream.", mend="Give a file with pictures in it.")
-    stream = container.streams.video[0]
-    # Threads of either kind conceal damage in another way each time, or on each machine, and
-    # the same video must give the same pictures. Analysis takes most of the time anyway.
-    stream.thread_type = "NONE"
-    stream.codec_context.thread_count = 1  # some decoders (AV1) heed only this
-    return stream
+def _words(segment: Segment) -> str:
+    start = "" if segment.start_s is None else f"from {segment.start_s:.1f} s"
+    end = "" if segment.end_s is None else f"to {segment.end_s:.1f} s"
+    return f"{start} {end}".strip()
