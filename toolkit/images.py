@@ -103,25 +103,36 @@ def resize(image: RgbImage, height: int, width: int) -> RgbImage:
 def crop(image: RgbImage, box: Box) -> RgbImage:
     """Cut the box out of the image, clipped to its borders, at least one pixel each way."""
     height, width = image.shape[:2]
+    x0, y0, x1, y1 = _pixels(box, width, height)
+    return np.ascontiguousarray(image[y0:y1, x0:x1])
+
+
+def _pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     x0 = min(max(round(box.x0), 0), width - 1)
     y0 = min(max(round(box.y0), 0), height - 1)
     x1 = min(max(round(box.x1), x0 + 1), width)
     y1 = min(max(round(box.y1), y0 + 1), height)
-    return np.ascontiguousarray(image[y0:y1, x0:x1])
+    return x0, y0, x1, y1
 
 
 def crop_patch(image: RgbImage, box: Box) -> RgbImage:
-    """Cut the square patch that a network sees of a box: same middle, the longer side.
+    """Cut the square patch that a network sees of a box; see `patch_pixels`."""
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = patch_pixels(box, width, height)
+    return np.ascontiguousarray(image[y0:y1, x0:x1])
+
+
+def patch_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """The pixels (x0, y0, x1, y1) of the patch of a box: the same middle, the longer side.
 
     Where the square crosses the border it is moved inside, and where the frame is smaller
     than the square it is clipped. Mining, indexing of videos and `--box` all use this.
     """
-    height, width = image.shape[:2]
     side = min(max(box.width, box.height), max(height, width))
     cx, cy = box.center
     cx = width / 2 if side >= width else min(max(cx, side / 2), width - side / 2)
     cy = height / 2 if side >= height else min(max(cy, side / 2), height - side / 2)
-    return crop(image, Box.around(cx, cy, side, side))
+    return _pixels(Box.around(cx, cy, side, side), width, height)
 
 
 def shrink(image: RgbImage, longest: int) -> RgbImage:

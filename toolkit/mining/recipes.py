@@ -19,4 +19,8 @@ def mined_pairs(
     through, a DamagedVideoError after the pairs of what was read. Raises VideoError for
     pictures that cannot be analysed.
     """
+    if settings.recipe == "wang2015":
+        from toolkit.mining.wang2015.pairs import fixed_box_pairs
+
+        return fixed_box_pairs(frames, settings, tally)
     return pairs_of(moving_tracks(frames, settings, tally), settings, tally)

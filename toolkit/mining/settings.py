@@ -1,7 +1,7 @@
 """What a user may set about mining; everything else is a constant beside its reason."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from toolkit.errors import UsageError
@@ -10,12 +10,15 @@ SAMPLES_PER_GAP = 6
 
 Recipe = Literal["modern", "wang2015"]
 
+_MODERN_ONLY = frozenset({"gap_s", "pairs_per_gap", "min_travel"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MiningSettings:
     """Raises UsageError for a value that makes no sense, naming the setting.
 
-    recipe: "modern" (toolkit.mining.modern) or the paper's own, "wang2015".
+    recipe: "modern" (toolkit.mining.modern) or the paper's own, "wang2015", which follows a
+    box of one size for 30 frames and takes no gap_s, pairs_per_gap or min_travel.
     gap_s: seconds between query and positive (a thing that is seen for less gives pairs
     over half of its time, at least a third of gap_s); pairs_per_gap: how many pairs a
     track gives in that time, 1, 2, 3 or 6; patch_pixels: longer side of a stored patch,
@@ -32,7 +35,7 @@ class MiningSettings:
     patch_pixels: int = 256
     min_box_pixels: int = 20
     min_travel: float = 0.15
-    min_quality: float = 0.5
+    min_quality: float = 0.55
     jpeg_quality: int = 92
 
     def __post_init__(self) -> None:
@@ -57,6 +60,16 @@ class MiningSettings:
             raise UsageError(
                 f"The setting pairs_per_gap is {self.pairs_per_gap}; not 1, 2, 3 or 6."
             )
+        if self.recipe == "wang2015":
+            self._refuse_what_the_paper_lacks()
+
+    def _refuse_what_the_paper_lacks(self) -> None:
+        for field in fields(self):
+            if field.name in _MODERN_ONLY and getattr(self, field.name) != field.default:
+                raise UsageError(
+                    f"The recipe wang2015 does not use the setting {field.name}.",
+                    mend=f"Leave {field.name} out, or use the recipe modern.",
+                )
 
     @property
     def stride_s(self) -> float:

@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.mining.modern.motion import (
-    DenseFlow,
+from toolkit.mining.modern.advance import GRID, advance, grid_points
+from toolkit.mining.modern.camera import (
+    STILL,
+    background_points,
     camera_motion,
-    corner_strength,
-    dense_flow,
-    follow,
-    grid_points,
     moved_by,
     spread_points,
 )
+from toolkit.mining.modern.flow import LOST_PX, Followed, dense_flow, follow
+from toolkit.mining.modern.overlap import areas, as_array, intersections
+from toolkit.mining.modern.picture import MIN_CHANGE, Picture
 from toolkit.mining.modern.proposals import find_moving
-from toolkit.mining.modern.samples import likeness, look_at
+from toolkit.mining.modern.samples import Look
 from toolkit.mining.modern.scene import is_cut
 from toolkit.mining.settings import MiningSettings
 from toolkit.records import Box
@@ -33,9 +34,21 @@ def _shifted(picture: np.ndarray, dx: int, dy: int) -> np.ndarray:
     return np.roll(picture, (dy, dx), axis=(0, 1))
 
 
+def _points(*boxes: Box) -> np.ndarray:
+    return grid_points(as_array(boxes).astype(np.float32))
+
+
+def _boxes(*boxes: Box) -> np.ndarray:
+    return as_array(boxes).astype(np.float32)
+
+
+def _no_cells(tracks: int) -> np.ndarray:
+    return np.zeros((tracks, GRID * GRID), np.float32)
+
+
 def test_points_follow_a_known_shift() -> None:
     before = _noise(1)
-    points = grid_points(Box(30, 30, 130, 90), before.shape)
+    points = _points(Box(30, 30, 130, 90))[0]
     followed = follow(before, _shifted(before, 4, -3), points, points)
     assert followed.kept.mean() > 0.9
     moves = (followed.after - points)[followed.kept]
@@ -45,7 +58,7 @@ def test_points_follow_a_known_shift() -> None:
 def test_a_guess_finds_what_the_pyramid_misses() -> None:
     before = _noise(2, 240, 320)
     after = _shifted(before, 70, 0)
-    points = grid_points(Box(60, 60, 180, 180), before.shape)
+    points = _points(Box(60, 60, 180, 180))[0]
     right = points + np.array([68, 1], np.float32)
     assert follow(before, after, points, right).kept.mean() > 0.9
     assert follow(before, after, points, points).kept.mean() < 0.5
@@ -57,16 +70,89 @@ def test_following_no_points_gives_none() -> None:
 
 
 def test_points_do_not_come_back_from_another_picture() -> None:
-    points = grid_points(Box(20, 20, 140, 100), (120, 160))
-    assert follow(_noise(1), _noise(2), points, points).kept.mean() < 0.15
+    points = _points(Box(20, 20, 140, 100))[0]
+    followed = follow(_noise(1), _noise(2), points, points)
+    assert followed.kept.mean() < 0.25
+    assert (followed.error[followed.kept] <= LOST_PX).all()
 
 
-def test_dense_flow_follows_a_known_shift() -> None:
+def test_what_leaves_the_frame_is_lost() -> None:
     before = _noise(3)
-    points = grid_points(Box(30, 30, 130, 90), before.shape)
-    followed = DenseFlow(before, _shifted(before, 5, 2)).follow(points)
-    assert followed.kept.mean() > 0.8
-    assert np.abs(np.median(followed.after - points, axis=0) - [5, 2]).max() < 0.5
+    points = np.array([[156, 60], [80, 60]], np.float32)
+    followed = follow(before, _shifted(before, 6, 0), points, points)
+    assert followed.kept.tolist() == [False, True]
+
+
+def test_each_track_goes_where_its_own_thing_went() -> None:
+    background = _noise(15, 240, 320)
+    before, after = background.copy(), background.copy()
+    first, second = _noise(16, 60, 40), _noise(17, 40, 60)
+    before[40:100, 40:80], after[43:103, 46:86] = first, first
+    before[150:190, 200:260], after[150:190, 195:255] = second, second
+    boxes = _boxes(Box(40, 40, 80, 100), Box(200, 150, 260, 190))
+    grids = grid_points(boxes)
+    flat = grids.reshape(-1, 2)
+    followed = follow(before, after, flat, flat).of_tracks(2)
+    went = advance(grids, followed, _no_cells(2), STILL)
+    assert went.found.tolist() == [True, True]
+    assert went.step == pytest.approx(np.array([[6, 3], [-5, 0]]), abs=0.4)
+    assert went.scale == pytest.approx([1, 1], abs=0.04)
+    assert went.error.max() < 0.5
+    # What moved is remembered, so that a thing that stops is not taken for what is beside it.
+    assert (went.cells.max(axis=1) > 0.2).all()
+
+
+def _went(after: np.ndarray, kept: np.ndarray) -> Followed:
+    return Followed(after.astype(np.float32), np.zeros(after.shape[:2], np.float32), kept)
+
+
+def test_a_thing_that_grows_makes_its_box_grow() -> None:
+    points = _points(Box(40, 30, 120, 90))
+    after = (points - [80, 60]) * 1.08 + [83, 60]
+    followed = _went(after, np.ones(points.shape[:2], bool))
+    went = advance(points, followed, _no_cells(1), STILL)
+    assert went.found.tolist() == [True]
+    assert went.scale[0] == pytest.approx(1.08, abs=0.005)
+    assert went.step[0] == pytest.approx([3, 0], abs=1.2)
+
+
+def test_a_thing_whose_points_do_not_come_back_is_lost() -> None:
+    points = _points(Box(40, 30, 120, 90), Box(40, 30, 120, 90))
+    kept = np.zeros(points.shape[:2], bool)
+    kept[1] = True
+    went = advance(points, _went(points + 3, kept), _no_cells(2), STILL)
+    assert went.found.tolist() == [False, True]
+    assert went.step.tolist() == [[0, 0], [3, 3]]
+
+
+def test_points_that_go_apart_are_no_thing() -> None:
+    points = _points(Box(40, 30, 120, 90))
+    after = points + np.random.default_rng(3).normal(0, 30, points.shape)
+    went = advance(points, _went(after, np.ones(points.shape[:2], bool)), _no_cells(1), STILL)
+    assert went.found.tolist() == [False]
+
+
+def test_what_moved_of_late_is_followed_when_it_slows_down() -> None:
+    points = _points(Box(40, 30, 120, 90))
+    right = points[0, :, 0] > 80  # the thing; the left half of the box is background
+    cells = np.where(right, 1, 0).astype(np.float32)[None]
+    after = points + np.where(right[:, None], [0.3, 0.0], [0.0, 0.0])  # less than counts as motion
+    followed = _went(after, np.ones(points.shape[:2], bool))
+    assert advance(points, followed, cells, STILL).step[0] == pytest.approx([0.3, 0], abs=0.01)
+    assert advance(points, followed, _no_cells(1), STILL).step[0] == pytest.approx([0, 0], abs=0.01)
+
+
+def test_overlaps_equal_those_of_boxes() -> None:
+    random = np.random.default_rng(5)
+    corners = random.uniform(0, 50, (2, 6, 2))
+    boxes = [
+        [Box(*c, *(c + random.uniform(1, 30, 2))) for c in group.tolist()] for group in corners
+    ]
+    shared = intersections(as_array(boxes[0]), as_array(boxes[1]))
+    for row, first in zip(shared, boxes[0], strict=True):
+        assert row == pytest.approx([first.intersection(second) for second in boxes[1]])
+    assert areas(as_array(boxes[0])) == pytest.approx([box.area for box in boxes[0]])
+    assert intersections(as_array([]), as_array(boxes[0])).shape == (0, 6)
 
 
 def test_the_camera_is_what_most_points_do() -> None:
@@ -102,12 +188,20 @@ def test_spread_points_are_the_strongest_of_their_cells() -> None:
             cell = strength[top : top + 4, left : left + 5]
             y, x = np.unravel_index(cell.argmax(), cell.shape)
             expected.append([left + x, top + y])
-    assert spread_points(strength, 4, 3).tolist() == expected
+    assert spread_points(strength, 4, 3, least=0).tolist() == expected
 
 
 def test_a_flat_picture_has_no_points() -> None:
     flat = np.full((60, 80), 90, np.uint8)
-    assert len(spread_points(corner_strength(flat), 8, 6)) == 0
+    assert len(background_points(Picture.of(flat))) == 0
+
+
+def test_an_edge_alone_has_no_points_and_its_corner_has() -> None:
+    picture = np.full((240, 320), 60, np.uint8)
+    picture[100:, 150:] = 200
+    points = background_points(Picture.of(picture))
+    assert len(points) >= 1
+    assert np.abs(points - [150, 100]).max() <= 12
 
 
 def test_a_moved_square_is_found_where_it_is() -> None:
@@ -115,24 +209,27 @@ def test_a_moved_square_is_found_where_it_is() -> None:
     before, after = background.copy(), background.copy()
     before[80:150, 100:170] = square
     after[82:152, 106:176] = square
-    moving = find_moving(before, after, np.eye(2, 3))
+    moving = find_moving(Picture.of(before), Picture.of(after), STILL)
     assert moving is not None
     assert moving.boxes[0].iou(Box(106, 82, 176, 152)) > 0.7
-    points = grid_points(Box(116, 92, 166, 142), after.shape)
-    assert moving.velocity(points)[0] == pytest.approx([6, 2], abs=0.7)
-    assert moving.share(Box(116, 92, 166, 142)) > 0.8
+    inside = Box(116, 92, 166, 142)
+    assert moving.velocity(inside) == pytest.approx((6, 2), abs=0.7)
+    assert moving.share(inside) > 0.8
     assert moving.share(Box(0, 0, 20, 20)) < 0.1
+    assert moving.velocity(Box(0, 0, 20, 20)) == (0, 0)
 
 
 def test_nothing_moves_in_equal_frames() -> None:
-    moving = find_moving(_noise(1), _noise(1), np.eye(2, 3))
+    picture = _noise(1)
+    moving = find_moving(Picture.of(picture), Picture.of(picture), STILL)
     assert moving is not None
     assert moving.boxes == []
 
 
 def test_a_frame_that_moves_as_a_whole_tells_nothing() -> None:
     before = _noise(9)
-    assert find_moving(before, _shifted(before, 6, 0), np.eye(2, 3)) is None
+    after = _shifted(before, 6, 0)
+    assert find_moving(Picture.of(before), Picture.of(after), STILL) is None
 
 
 def test_cuts_are_told_from_motion_and_from_light() -> None:
@@ -153,31 +250,60 @@ def _coarse(picture: np.ndarray) -> np.ndarray:
     return np.kron(picture[::12, ::12], np.ones((12, 12), np.uint8))
 
 
+def test_nothing_moves_where_less_than_noise_changes() -> None:
+    picture = _noise(18, 240, 320)
+    noisy = (picture.astype(int) + np.random.default_rng(1).integers(-9, 10, picture.shape)).clip(
+        0, 255
+    )
+    first, second = Picture.of(picture), Picture.of(noisy.astype(np.uint8))
+    assert second.equals(first)
+    louder = picture.copy()
+    louder[100:104, 100:104] += np.uint8(MIN_CHANGE + 5)
+    assert not Picture.of(louder).equals(first)
+
+
 def test_likeness_equals_a_naive_search() -> None:
-    first, second = _noise(12, 40, 40), _noise(13, 40, 40)
-    second[6:38, 2:34] = first[4:36, 4:36]  # shifted by (-2, 2)
+    first = Look(50.0, np.random.default_rng(12).normal(0, 20, (30, 30)).astype(np.float32))
+    detail = np.random.default_rng(13).normal(0, 20, (30, 30)).astype(np.float32)
+    detail[5:29, 1:25] += first.detail[3:27, 3:27]  # shifted by (-2, 2), and much besides
     best = -1.0
-    template = first[4:36, 4:36].astype(float) - first[4:36, 4:36].mean()
-    for y in range(9):
-        for x in range(9):
-            window = second[y : y + 32, x : x + 32].astype(float)
+    template = first.detail[3:27, 3:27].astype(float) - first.detail[3:27, 3:27].mean()
+    for y in range(7):
+        for x in range(7):
+            window = detail[y : y + 24, x : x + 24].astype(float)
             window -= window.mean()
             scale = np.sqrt((template**2).sum() * (window**2).sum())
             best = max(best, float((template * window).sum() / scale))
-    assert likeness(first, second) == pytest.approx(best, abs=1e-3)
-    assert best == pytest.approx(1.0)
+    assert first.likeness(Look(50.0, detail)) == pytest.approx(best, abs=1e-3)
+    assert 0.4 < best < 0.9
 
 
 def test_likeness_of_flat_patches_is_nothing() -> None:
-    flat = np.full((40, 40), 100, np.uint8)
-    assert likeness(flat, flat) == 0.0
+    flat = Look.at(np.full((60, 60), 100, np.uint8), Box(10, 10, 40, 40))
+    assert flat.contrast == 0
+    assert flat.likeness(flat) == 0.0
+
+
+def test_the_edge_of_a_shadow_does_not_make_two_places_alike() -> None:
+    ground = _noise(19, 120, 320).astype(float)
+    light = np.ones(320)
+    light[:100] = 0.4
+    early, late = Box(80, 40, 120, 80), Box(180, 40, 220, 80)
+    looks = [
+        Look.at((ground * np.roll(light, shift)).astype(np.uint8), box)
+        for shift, box in ((0, early), (100, late))
+    ]
+    assert looks[0].likeness(looks[1]) < 0.5
 
 
 def test_a_look_is_the_box_and_its_margin() -> None:
+    import cv2
+
     picture = _noise(14)
-    look = look_at(picture, Box(40, 30, 72, 62))  # 32 pixels: no scaling
-    assert look.shape == (40, 40)
-    assert np.abs(look.astype(int) - picture[26:66, 36:76]).max() <= 1
+    look = Look.at(picture, Box(40, 30, 64, 54))  # 24 pixels: no scaling
+    cut = picture[27:57, 37:67].astype(np.float32)
+    assert np.abs(look.detail - (cut - cv2.GaussianBlur(cut, (0, 0), 1.5))).max() < 1
+    assert look.contrast == pytest.approx(picture[30:54, 40:64].std(), rel=1e-3)
 
 
 @pytest.mark.parametrize(

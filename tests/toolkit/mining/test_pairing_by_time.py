@@ -1,27 +1,42 @@
 """Pairs against times made up by hand: no video, only the clock."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from toolkit.mining.modern.clock import Beat
 from toolkit.mining.modern.pairs import pairs_of
-from toolkit.mining.modern.samples import Step, TrackSample
+from toolkit.mining.modern.samples import Cutting, Look, Step, TrackSample
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.records import Box, Sighting
 from toolkit.video.decode import DamagedVideoError
 
-LOOK = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
-PATCH = np.zeros((8, 8, 3), np.uint8)
+LOOK = Look(50.0, np.random.default_rng(0).normal(0, 50, (30, 30)).astype(np.float32))
+
+
+class _Picture:
+    """A frame of a colour, in place of a decoded one."""
+
+    width = height = 64
+
+    def crop(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+        return np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
+
+
+FRAME: Any = _Picture()
 
 
 def _track(times_s: Iterable[float], track: int = 0) -> list[TrackSample]:
     """A thing that moves by its own length from sample to sample and always looks alike."""
-    box, step = Box(0, 0, 8, 8), Step(0.001, (1.0, 0.0), 1.0)
-    samples = [TrackSample(track, Sighting(t, box), PATCH, LOOK, step) for t in times_s]
-    return [TrackSample(track, samples[0].sighting, PATCH, LOOK, None), *samples[1:]]
+    box, step = Box(0, 0, 8, 8), Step(0.001, (1.0, 0.0), 1.0, 1.0)
+    samples = [
+        TrackSample(track, Sighting(t, box), Cutting(FRAME, box, 256), LOOK, step) for t in times_s
+    ]
+    return [dataclasses.replace(samples[0], step=None), *samples[1:]]
 
 
 def _paired(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from toolkit.mining.mined import MinedPair
 from toolkit.mining.modern.clock import HOLE_S, TICK_S, Beat
 from toolkit.mining.modern.proposals import ACTIVE
-from toolkit.mining.modern.samples import PLAIN, Step, TrackSample, contrast, likeness
+from toolkit.mining.modern.samples import PLAIN, Step, TrackSample
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.records import TrackQuality
@@ -16,12 +16,17 @@ from toolkit.video.decode import DamagedVideoError
 _EARLY_S = TICK_S / 2 - 1e-3  # the frames stand so far apart that none may lie on the gap
 _MIN_SPAN = 1 / 3  # of the gap, between the two of a pair of a short track
 
-# Other things may pass through a box that stays where it is: it must look the same.
-_SAME_ON_THE_SPOT = 0.55
-
-# Tracking errors and likenesses at which the score falls to 0 and reaches 1; between, linear.
-_WORST_ERROR, _BEST_ERROR = 0.03, 0.003
-_WORST_LIKENESS, _BEST_LIKENESS = 0.0, 0.8
+# Where each witness of a pair says nothing in its favour, and where all that it can; between,
+# linear. Errors are shares of the box's diagonal, growth is a logarithm of areas.
+_ERROR = (0.03, 0.003)
+_LIKENESS = (0.0, 0.5)
+_ACTIVITY = (0.0, 0.5)
+_FIT = (-0.1, 0.4)
+_GROWTH = (0.5, 0.0)
+_PLAINLY = 2.0  # times min_travel
+# What moves on the spot may be leaves or a screen, through which other things may pass: alone
+# that is too little at the default min_quality, and at half of it enough.
+_ON_THE_SPOT = 0.15
 
 
 @dataclass(slots=True)
@@ -116,33 +121,53 @@ def _judge(
     """The pair of the first and last sample, if it may be trusted."""
     query, positive = samples[0], samples[-1]
     steps = [sample.step for sample in samples[1:] if sample.step is not None]
-    quality = _quality(query, positive, max(step.forward_backward for step in steps))
-    if min(contrast(query.look), contrast(positive.look)) < PLAIN:
+    travel = math.hypot(*(sum(axis) for axis in zip(*(s.travel for s in steps), strict=True)))
+    quality = _quality(samples, travel, settings)
+    if min(query.look.contrast, positive.look.contrast) < PLAIN:
         tally.reject("pairs too plain")
-    elif not _moves(steps, quality, settings):
+    elif travel < settings.min_travel and not _waves(steps):
         tally.reject("pairs that did not move")
     elif quality.score < settings.min_quality:
         tally.reject("pairs of low quality")
     else:
         tally.pairs += 1
-        yield MinedPair(query, positive, quality)
+        yield MinedPair(query.view(), positive.view(), quality)
 
 
-def _moves(steps: Sequence[Step], quality: TrackQuality, settings: MiningSettings) -> bool:
-    """Whether it travels, or waves on the spot and is plainly the same thing after that."""
-    travel = math.hypot(*(sum(axis) for axis in zip(*(s.travel for s in steps), strict=True)))
-    activity = sum(step.activity for step in steps) / len(steps)
-    same = quality.appearance >= _SAME_ON_THE_SPOT
-    return travel >= settings.min_travel or (activity >= ACTIVE and same)
+def _quality(
+    samples: Sequence[TrackSample], travel: float, settings: MiningSettings
+) -> TrackQuality:
+    """What the witnesses say together: one that says nothing in its favour condemns a pair.
 
-
-def _quality(query: TrackSample, positive: TrackSample, error: float) -> TrackQuality:
-    appearance = likeness(query.look, positive.look)
-    by_error = _ramp(error, _WORST_ERROR, _BEST_ERROR)
-    by_look = _ramp(appearance, _WORST_LIKENESS, _BEST_LIKENESS)
-    score = math.sqrt(by_error * by_look)
+    A track that slid off its thing comes back badly, looks different, stands over what does
+    not move, beside what does or on a part of it, and is drawn in or out.
+    """
+    query, positive = samples[0], samples[-1]
+    steps = [sample.step for sample in samples[1:] if sample.step is not None]
+    error = max(step.forward_backward for step in steps)
+    appearance = query.look.likeness(positive.look)
+    growth = abs(math.log(positive.sighting.box.area / query.sighting.box.area))
+    witnesses = (
+        _ramp(error, *_ERROR),
+        _ramp(appearance, *_LIKENESS),
+        _ramp(sum(step.activity for step in steps) / len(steps), *_ACTIVITY),
+        _ramp(sum(step.fit for step in steps) / len(steps), *_FIT),
+        _ramp(growth, *_GROWTH),
+        max(
+            _ramp(travel, 0.0, _PLAINLY * settings.min_travel),
+            _ON_THE_SPOT if _waves(steps) else 0.0,
+        ),
+    )
+    score = math.prod(witnesses) ** (1 / 3)
     return TrackQuality(round(score, 4), round(error, 5), round(appearance, 4))
 
 
+def _waves(steps: Sequence[Step]) -> bool:
+    """Whether it moves on the spot: it waves or turns, talks or grazes."""
+    return sum(step.activity for step in steps) / len(steps) >= ACTIVE
+
+
 def _ramp(value: float, worst: float, best: float) -> float:
+    if worst == best:  # nothing is asked for
+        return 1.0
     return min(max((value - worst) / (best - worst), 0.0), 1.0)

@@ -17,9 +17,9 @@ def is_cut(previous: GrayImage, current: GrayImage, followed: float) -> bool:
     `followed` is the share of background points that came back from there. Across a cut
     hardly any does, while even a thing that fills half the picture leaves the others.
     """
-    change = _change(previous, current)
-    lost, doubtful = followed < _COLLAPSE, followed < _DOUBT
-    return (lost and change > _SOME_CHANGE) or (doubtful and change > _BIG_CHANGE)
+    if followed >= _DOUBT:
+        return False
+    return _change(previous, current) > (_SOME_CHANGE if followed < _COLLAPSE else _BIG_CHANGE)
 
 
 def _change(previous: GrayImage, current: GrayImage) -> float:

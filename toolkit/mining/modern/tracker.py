@@ -5,25 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toolkit.images import RgbImage, crop_patch, shrink
+from toolkit.mining.modern.advance import Advance, advance, grid_points
+from toolkit.mining.modern.camera import STILL, background_points, camera_motion, moved_by
 from toolkit.mining.modern.clock import HOLE_S, Beat
-from toolkit.mining.modern.live import MIN_POINTS, LiveTrack, seed
-from toolkit.mining.modern.motion import (
-    STILL,
-    Affine,
-    DenseFlow,
-    Points,
-    camera_motion,
-    corner_strength,
-    follow,
-    grid_points,
-    moved_by,
-    spread_points,
-)
+from toolkit.mining.modern.flow import Points, follow, follow_area
+from toolkit.mining.modern.live import LiveTrack
+from toolkit.mining.modern.overlap import areas, as_array, intersections
+from toolkit.mining.modern.picture import STEP, Picture
 from toolkit.mining.modern.proposals import ACTIVE, Moving, find_moving
-from toolkit.mining.modern.samples import PLAIN, Step, TrackSample, contrast, likeness, look_at
+from toolkit.mining.modern.samples import PLAIN, Cutting, Look, Step, TrackSample
 from toolkit.mining.modern.scene import is_cut
 from toolkit.mining.settings import SAMPLES_PER_GAP, MiningSettings
 from toolkit.mining.tally import Tally
@@ -39,13 +30,13 @@ _TRUST = 0.4  # how far a track's box is drawn to that piece, a beat
 _COVERED = 0.4  # share of the smaller box that makes a proposal a known thing
 _TWICE = 0.7  # share of a younger track's box inside an older one that makes them one thing
 _TOGETHER_PX = 0.5
-_ALIKE = 0.4  # likeness from one look to the next
+_ALIKE = 0.2  # likeness from one look to the next
 _VISIBLE = 0.75  # share of the box that must be in the frame
 _REST_S = 2.0  # a thing that stands still for longer is given up
 _FOUND_AGAIN = 0.2  # IoU with where a lost thing was last seen
 _MEMORY_S = 2.0  # a thing found again within this is the same one
-_UNKNOWN = 0.5  # share of background points followed, where there are none
-_BACKGROUND_GRID = (16, 12)
+_FEW = 5  # background points, with less of which
+_UNKNOWN = 0.5  # is taken for the share of them that could be followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +54,36 @@ class Tracker:
         self._tally = tally
         self._live: list[LiveTrack] = []
         self._lost: list[_Lost] = []
-        self._previous: GrayImage | None = None
+        self._previous: Picture | None = None
         self._previous_s = 0.0
         self._start_beats(0.0)
         self._zoom = 1.0  # pixels of the video in one of the analysed copy
         self._background: Points = np.zeros((0, 2), np.float32)
         self._camera = STILL  # its motion in the last tick
+        self._clear = True  # whether most of the background agrees on it
 
     def tick(self, frame: Frame, gray: GrayImage) -> Iterator[TrackSample]:
         """Take the next analysed frame (`gray` is its small copy); yield the samples due."""
-        previous, self._previous = self._previous, gray
+        picture = Picture.of(gray)
+        previous, self._previous = self._previous, picture
         elapsed_s = frame.time_s - self._previous_s
         self._previous_s = frame.time_s
         self._zoom = frame.width / gray.shape[1]
-        if previous is None or previous.shape != gray.shape or not 0 < elapsed_s < HOLE_S:
+        if previous is None or previous.gray.shape != gray.shape or not 0 < elapsed_s < HOLE_S:
             if previous is not None and elapsed_s >= HOLE_S:
                 self._tally.reject("frames too far apart")
-            self._restart(frame.time_s, gray)
+            self._restart(frame.time_s, picture)
             return
-        camera, clear = self._follow_all(previous, gray)
-        if camera is None:
+        if picture.equals(previous):
+            self._rest()
+        elif not self._follow_all(previous, picture):
             self._tally.reject("cuts")
-            self._restart(frame.time_s, gray)
+            self._restart(frame.time_s, picture)
             return
         self._drop_leaving(gray)
         if self._looks.strikes(frame.time_s):
-            self._look(previous, gray, camera if clear else None, frame.time_s)
             self._drop_changed(gray)
+            self._look(previous, picture, frame.time_s)
             self._note_motion(frame.time_s)
             if self._sampling.strikes(frame.time_s):
                 yield from self._samples(frame)
@@ -100,45 +94,63 @@ class Tracker:
         self._looks = Beat(stride_s / looks, time_s)
         self._sampling = Beat(stride_s, time_s)
 
-    def _restart(self, time_s: float, gray: GrayImage) -> None:
+    def _restart(self, time_s: float, picture: Picture) -> None:
         self._live.clear()
         self._camera = STILL
         self._lost.clear()
         self._start_beats(time_s)
-        self._background = spread_points(corner_strength(gray), *_BACKGROUND_GRID)
+        self._background = background_points(picture)
 
-    def _follow_all(self, previous: GrayImage, gray: GrayImage) -> tuple[Affine | None, bool]:
-        """Advance all tracks; the camera's motion (None at a cut) and whether it is clear."""
-        groups = [self._background, *(track.points for track in self._live)]
-        expected = [
-            moved_by(self._camera, self._background).astype(np.float32),
-            *(track.points + track.velocity for track in self._live),
-        ]
-        followed = follow(previous, gray, np.concatenate(groups), np.concatenate(expected))
-        ends = np.cumsum([len(group) for group in groups])[:-1].tolist()
-        background, *things = followed.split(ends)
-        share = float(background.kept.mean()) if len(background.kept) >= MIN_POINTS else _UNKNOWN
-        if is_cut(previous, gray, share):
-            return None, False
+    def _rest(self) -> None:
+        """Nothing changed: all stand where they stood."""
+        self._camera, self._clear = STILL, True
+        for track in self._live:
+            track.velocity = (0.0, 0.0)
+
+    def _follow_all(self, previous: Picture, picture: Picture) -> bool:
+        """Advance all tracks and the camera; False at a cut."""
+        boxes = as_array([track.box for track in self._live]).astype(np.float32)
+        grids = grid_points(boxes)
+        speeds = np.array([track.velocity for track in self._live], np.float32).reshape(-1, 1, 2)
+        points = np.concatenate([self._background, grids.reshape(-1, 2)])
+        expected = np.concatenate(
+            [moved_by(self._camera, self._background), (grids + speeds).reshape(-1, 2)]
+        )
+        followed = follow(previous.gray, picture.gray, points, expected)
+        background, things = followed.split(len(self._background))
         kept = background.kept
+        share = float(kept.mean()) if len(kept) >= _FEW else _UNKNOWN
+        if is_cut(previous.gray, picture.gray, share):
+            return False
         found = camera_motion(self._background[kept], background.after[kept])
-        camera, agreeing = found if found else (STILL, 1.0)
-        self._camera = camera
+        self._camera, agreeing = found if found else (STILL, 1.0)
+        self._clear = agreeing >= _CLEAR
         self._background = background.after[kept]
-        alive = []
-        dense = DenseFlow(previous, gray)
-        for track, thing in zip(self._live, things, strict=True):
-            if track.advance(thing, camera) or self._rescue(track, dense, camera):
-                alive.append(track)
-            else:
-                self._lose(track, "tracks lost")
-        self._live = alive
-        return camera, agreeing >= _CLEAR
+        if self._live:
+            cells = np.stack([track.cells for track in self._live])
+            went = advance(grids, things.of_tracks(len(boxes)), cells, self._camera)
+            if not went.found.all():
+                area = follow_area(
+                    previous.coarse, picture.coarse, grids / np.float32(STEP)
+                ).scaled(STEP)
+                went = went.or_else(advance(grids, area, cells, self._camera, may_rest=False))
+            self._advance(boxes, went)
+        return True
 
-    def _rescue(self, track: LiveTrack, dense: DenseFlow, camera: Affine) -> bool:
-        """Where single points are lost, in blur or on plain clothes, the flow may still tell."""
-        points = grid_points(track.box, dense.shape)
-        return track.advance(dense.follow(points), camera, may_rest=False)
+    def _advance(self, boxes: Points, went: Advance) -> None:
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        shift = centers + went.step - moved_by(self._camera, centers)
+        alive = []
+        for index, track in enumerate(self._live):
+            if not went.found[index]:
+                self._lose(track, "tracks lost")
+                continue
+            step, drift = went.step[index].tolist(), shift[index].tolist()
+            track.move((step[0], step[1]), float(went.scale[index]), float(went.error[index]))
+            track.shift = (track.shift[0] + drift[0], track.shift[1] + drift[1])
+            track.cells = went.cells[index]
+            alive.append(track)
+        self._live = alive
 
     def _lose(self, track: LiveTrack, reason: str) -> None:
         self._tally.reject(reason)
@@ -162,74 +174,75 @@ class Tracker:
 
     def _drop_idle(self, time_s: float) -> None:
         """End what came to rest, and the younger of two tracks of one thing."""
+        boxes = as_array([track.box for track in self._live])
+        inside = intersections(boxes, boxes) > _TWICE * areas(boxes)[:, None]
         gone = {}
         for index, track in enumerate(self._live):
+            older = (self._live[i] for i in np.flatnonzero(inside[index, :index]))
             if time_s - track.moved_s > _REST_S:
                 gone[track.number] = "tracks that came to rest"
-            elif any(_part_of(track, older) for older in self._live[:index]):
+            elif any(_together(track, other) for other in older):
                 gone[track.number] = "tracks that met another"
         self._drop(gone)
 
-    def _look(
-        self, previous: GrayImage, gray: GrayImage, camera: Affine | None, time_s: float
-    ) -> None:
+    def _look(self, previous: Picture, picture: Picture, time_s: float) -> None:
         """Find what moves: correct the live tracks by it and begin new ones."""
-        strength = corner_strength(gray)
-        grid = spread_points(strength, *_BACKGROUND_GRID)
-        moving = None if camera is None else find_moving(previous, gray, camera)
+        points = background_points(picture)
+        moving = find_moving(previous, picture, self._camera) if self._clear else None
         if moving is None:
             self._tally.reject("looks with unclear camera motion")
-            self._background = grid
+            self._background = points
             return
-        column, row = grid.astype(np.intp).T
-        still = grid[~moving.mask[row, column]]
-        self._background = still
-        free = self._correct(moving, strength)
+        column, row = (points / STEP).astype(np.intp).T
+        self._background = points[~moving.mask[row, column]]
+        free = self._correct(moving, picture.gray)
         self._drop_idle(time_s)
-        for box in free:
-            self._begin(box, gray, strength, moving)
+        self._begin(free, picture.gray, moving, time_s)
 
-    def _correct(self, moving: Moving, strength: NDArray[np.float32]) -> list[Box]:
+    def _correct(self, moving: Moving, gray: GrayImage) -> list[Box]:
         """Draw each track to the piece that fits it; return the pieces that fit none."""
+        tracks, pieces = as_array([track.box for track in self._live]), as_array(moving.boxes)
+        track_areas, piece_areas = areas(tracks)[:, None], areas(pieces)[None]
+        shared = intersections(tracks, pieces)
+        iou = shared / (track_areas + piece_areas - shared)
+        holds = shared > _MERGED * track_areas  # which tracks a piece belongs to
+        of_others = holds.sum(axis=0)[None] - holds > 0
+        alike = (iou >= _SAME_BOX) | (shared > _WHOLE * track_areas)
+        part = shared > _WHOLE * piece_areas
         taken = set()
-        for track in self._live:
-            best = max(moving.boxes, key=track.box.iou, default=None)
-            if best is not None and best not in taken and self._fits(track, best):
-                taken.add(best)
-                track.correct(best, _TRUST)
-            track.reseed(strength, moving.mask)
+        for index, track in enumerate(self._live):
+            best = int(iou[index].argmax()) if moving.boxes else -1
             track.activity = moving.share(track.box)
-        return [box for box in moving.boxes if box not in taken]
+            track.fit = float(iou[index, best]) if best >= 0 else 0.0
+            if best < 0 or best in taken or of_others[index, best]:
+                continue
+            # A leg that moves while the rest stands still is no reason to see only the leg.
+            if alike[index, best] or (part[index, best] and track.travels):
+                taken.add(best)
+                track.correct(moving.boxes[best], _TRUST)
+                track.look = Look.at(gray, track.box)
+                track.activity = moving.share(track.box)
+        return [box for index, box in enumerate(moving.boxes) if index not in taken]
 
-    def _fits(self, track: LiveTrack, piece: Box) -> bool:
-        """Whether a piece is this thing and no other, so that its box may be drawn to it."""
-        for other in self._live:
-            if other is not track and piece.intersection(other.box) > _MERGED * other.box.area:
-                return False
-        shared = piece.intersection(track.box)
-        part_of_it = shared > _WHOLE * track.box.area
-        # A leg that moves while the rest stands still is no reason to see only the leg.
-        left_of_it = shared > _WHOLE * piece.area and track.travels
-        return piece.iou(track.box) >= _SAME_BOX or part_of_it or left_of_it
+    def _begin(self, free: list[Box], gray: GrayImage, moving: Moving, time_s: float) -> None:
+        """Begin tracks of the pieces that no track covers, largest first."""
+        for box in free:
+            if self._is_known(box):
+                continue
+            if min(box.width, box.height) * self._zoom < self._settings.min_box_pixels:
+                self._tally.reject("things too small")
+                continue
+            look = Look.at(gray, box)
+            if look.contrast < PLAIN:
+                self._tally.reject("things without texture")
+                continue
+            number = self._number(box, time_s)
+            self._live.append(LiveTrack(number, box, time_s, moving.velocity(box), look))
 
-    def _begin(
-        self, box: Box, gray: GrayImage, strength: NDArray[np.float32], moving: Moving
-    ) -> None:
-        def shared(other: Box) -> float:
-            return box.intersection(other) / min(box.area, other.area)
-
-        if any(shared(track.box) > _COVERED for track in self._live):
-            return
-        if min(box.width, box.height) * self._zoom < self._settings.min_box_pixels:
-            self._tally.reject("things too small")
-            return
-        points, look = seed(box, strength, moving.mask), look_at(gray, box)
-        if len(points) < 2 * MIN_POINTS or contrast(look) < PLAIN:
-            self._tally.reject("things without texture")
-            return
-        time_s = self._previous_s
-        number = self._number(box, time_s)
-        self._live.append(LiveTrack(number, box, points, time_s, moving.velocity(points), look))
+    def _is_known(self, box: Box) -> bool:
+        piece, tracks = as_array([box]), as_array([track.box for track in self._live])
+        smaller = np.minimum(areas(piece)[:, None], areas(tracks)[None])
+        return bool((intersections(piece, tracks) > _COVERED * smaller).any())
 
     def _number(self, box: Box, time_s: float) -> int:
         """The number of the thing lost here a moment ago, or a new one."""
@@ -246,8 +259,8 @@ class Tracker:
         """End what looks like another thing than a moment ago: it is hidden, or was lost."""
         gone = {}
         for track in self._live:
-            before, track.look = track.look, look_at(gray, track.box)
-            if likeness(before, track.look) < _ALIKE:
+            before, track.look = track.look, Look.at(gray, track.box)
+            if before.likeness(track.look) < _ALIKE:
                 gone[track.number] = "tracks that changed their look"
         self._drop(gone)
 
@@ -259,28 +272,24 @@ class Tracker:
                 track.moved_s = time_s
 
     def _samples(self, frame: Frame) -> Iterator[TrackSample]:
-        if not self._live:
-            return
-        picture = frame.rgb()
         for track in self._live:
-            yield self._sample(track, picture, frame.time_s)
+            yield self._sample(track, frame)
 
-    def _sample(self, track: LiveTrack, picture: RgbImage, time_s: float) -> TrackSample:
-        height, width = picture.shape[:2]
+    def _sample(self, track: LiveTrack, frame: Frame) -> TrackSample:
+        width, height = frame.width, frame.height
         step = None
         if track.sampled:
-            step = Step(max(track.errors), track.travel, track.activity)
-        track.sampled, track.errors, track.shift = True, [], np.zeros(2)
+            step = Step(track.error, track.travel, track.activity, track.fit)
+        track.sampled, track.error, track.shift = True, 0.0, (0.0, 0.0)
         box = track.box.scaled(self._zoom)
         inside = Box(max(0, box.x0), max(0, box.y0), min(width, box.x1), min(height, box.y1))
-        patch = shrink(crop_patch(picture, box), self._settings.patch_pixels)
-        sighting = Sighting(round(time_s, 3), inside.rounded())
-        return TrackSample(track.number, sighting, patch, track.look, step)
+        cutting = Cutting(frame, box, self._settings.patch_pixels)
+        sighting = Sighting(round(frame.time_s, 3), inside.rounded())
+        return TrackSample(track.number, sighting, cutting, track.look, step)
 
 
-def _part_of(track: LiveTrack, older: LiveTrack) -> bool:
-    """Whether a track lies in another and moves with it: a part, and no thing of its own."""
-    if track.box.intersection(older.box) < _TWICE * track.box.area:
-        return False
-    apart = float(np.abs(track.velocity - older.velocity).max())
-    return apart < _TOGETHER_PX + 0.3 * float(np.abs(older.velocity).max())
+def _together(track: LiveTrack, older: LiveTrack) -> bool:
+    """Whether a track that lies in another moves with it: a part, and no thing of its own."""
+    (x, y), (older_x, older_y) = track.velocity, older.velocity
+    apart = max(abs(x - older_x), abs(y - older_y))
+    return apart < _TOGETHER_PX + 0.3 * max(abs(older_x), abs(older_y))

@@ -7,8 +7,6 @@ sixth of the gap) looks for new things and samples the known ones in full resolu
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from toolkit.errors import VideoError
 from toolkit.mining.modern.clock import SLACK_S, TICK_S
 from toolkit.mining.modern.samples import TrackSample
@@ -17,7 +15,7 @@ from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.video.frame import Frame, GrayImage
 
-_LONG_SIDE = 384  # pixels of the analysed copy
+_LONG_SIDE = 384
 _MIN_SIDE = 12  # pixels of that copy; in less nothing can be followed
 
 
@@ -59,17 +57,11 @@ def _tick(tracker: Tracker, frame: Frame) -> Iterator[TrackSample]:
 
 
 def _small(frame: Frame) -> GrayImage:
-    import cv2
-
-    gray = frame.gray()
-    factor = _LONG_SIDE / max(gray.shape)
-    if min(gray.shape) * min(factor, 1) < _MIN_SIDE:
+    sides = frame.width, frame.height
+    if min(sides) * min(_LONG_SIDE / max(sides), 1) < _MIN_SIDE:
         raise VideoError(
             f"The picture is too small: {frame.width}x{frame.height} pixels.",
             mend=f"Give footage of at least {_MIN_SIDE} pixels on the shorter side"
             f" and no more than {_LONG_SIDE // _MIN_SIDE} times as long.",
         )
-    if factor >= 1:
-        return gray.copy()  # the decoder may use its memory again
-    size = (max(1, round(frame.width * factor)), max(1, round(frame.height * factor)))
-    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return frame.small(_LONG_SIDE)
