@@ -22,8 +22,13 @@ demo: setup
 test: setup
 	$(PYTEST)
 
-test-all: setup
+test-all: $(VENV)/.scale
 	$(PYTEST) -m 'not gpu'
+
+# Only slow tests need the extra `scale`: Ray alone is 284 MB.
+$(VENV)/.scale: $(VENV)/.ready
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),scale]'
+	touch $@
 
 test-gpu: setup
 	$(PYTEST) -m gpu -n 1

@@ -13,12 +13,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from toolkit.errors import StorageError, VrError
 
@@ -112,9 +114,31 @@ class Bar:
         self._progress = progress
         self._task = task
 
-    def at(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Move the bar; `note` may hold markup of ours, text from outside goes through plain."""
-        self._progress.update(self._task, completed=done, total=total, note=note)
+    def at(
+        self,
+        done: float,
+        total: float | None = None,
+        note: str = "",
+        *,
+        left_s: float | None = None,
+    ) -> None:
+        """Move the bar; `note` may hold markup of ours, text from outside goes through plain.
+
+        left_s: the time that is left, for work that knows it better than the last half minute.
+        """
+        self._progress.update(self._task, completed=done, total=total, note=note, left_s=left_s)
+
+
+class _Left(TimeRemainingColumn):
+    """The time that is left, as the work itself says it where it does."""
+
+    def render(self, task: Task) -> Text:
+        """Hours, minutes and seconds."""
+        left_s = task.fields["left_s"]
+        if left_s is None:
+            return super().render(task)
+        minutes, seconds = divmod(round(left_s), 60)
+        return Text(f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}", "progress.remaining")
 
 
 @contextmanager
@@ -127,8 +151,8 @@ def progress_bar(title: str, total: float | None, *, count: bool = False) -> Ite
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        _Left(),
     ]
     with Progress(*columns, console=people, disable=not people.is_terminal) as progress:
-        task = progress.add_task(title, total=total, note="")
+        task = progress.add_task(title, total=total, note="", left_s=None)
         yield Bar(progress, task)

@@ -8,9 +8,11 @@ from toolkit.errors import MissingError
 # import name -> (what it gives, extra that brings it)
 _EXTRAS = {
     "faiss": ("indexes and search", "cpu (or gpu)"),
+    "ray": ("mining on a cluster", "scale"),
     "onnxruntime": ("running exported models", "cpu (or gpu)"),
     "tensorrt": ("building TensorRT engines", "trt"),
     "tensorrt_rtx": ("building TensorRT-RTX engines", "rtx"),
+    "torchcodec": ("decoding video on a GPU", "gpu"),
 }
 
 

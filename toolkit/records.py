@@ -1,6 +1,7 @@
 """The small frozen records that the parts hand to each other; units are in the names."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -110,7 +111,8 @@ class PatchPair:
     """Two sightings of one moving thing; docs/formats.md has the JSON.
 
     key: unique over all shards; video: SHA-256 of the file's bytes; path: as it was given;
-    camera: what films, by default the name of the video; track: unique over all videos.
+    camera: what films, by default the name of the video; track: unique over all videos;
+    query_phash, positive_phash: `toolkit.patches.phash` of the two patches, 64 bits.
     """
 
     key: str
@@ -121,6 +123,8 @@ class PatchPair:
     query: Sighting
     positive: Sighting
     quality: TrackQuality
+    query_phash: int
+    positive_phash: int
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in KEY.json of a shard."""
@@ -128,8 +132,8 @@ class PatchPair:
             "version": 1,
             "video": {"sha256": self.video, "path": self.path, "camera": self.camera},
             "track": self.track,
-            "query": self.query.as_json(),
-            "positive": self.positive.as_json(),
+            "query": self.query.as_json() | {"phash": f"{self.query_phash:016x}"},
+            "positive": self.positive.as_json() | {"phash": f"{self.positive_phash:016x}"},
             "quality": {
                 "score": self.quality.score,
                 "forward_backward": self.quality.forward_backward,
@@ -156,7 +160,16 @@ class PatchPair:
                 float(quality["forward_backward"]),
                 float(quality["appearance"]),
             ),
+            query_phash=_phash(content["query"]["phash"]),
+            positive_phash=_phash(content["positive"]["phash"]),
         )
+
+
+def _phash(digits: str) -> int:
+    # int() alone also takes signs, spaces, "0x" and "_".
+    if not re.fullmatch("[0-9a-f]{16}", digits):
+        raise ValueError(f"a phash has 16 hex digits, not {digits!r}")
+    return int(digits, 16)
 
 
 @dataclass(frozen=True, slots=True)

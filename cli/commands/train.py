@@ -158,9 +158,9 @@ def _mine_if_needed(patches: Path) -> int:
         )
     say("no mined pairs yet: mining the videos of this folder first")
     write_bytes(unfinished, b"vr train is mining the videos of the folder above\n")
-    report = mine_with_bar([Path()], patches, MiningSettings())
+    report, audit = mine_with_bar([Path()], patches, MiningSettings())
     unfinished.unlink()
-    tell_mining(report)
+    tell_mining(report, audit)
     if not report.total_pairs:
         raise InputError(
             "Nothing that moves was found in the videos of this folder: there are no pairs to "

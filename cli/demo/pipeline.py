@@ -34,7 +34,7 @@ HITS = 6
 
 # Clips of a few seconds with shots of two: pairs half a second apart, as many as there are,
 # and of things that move on the spot too.
-SHORT_CLIPS = MiningSettings(gap_s=0.5, pairs_per_gap=6, min_travel=0.05)
+SHORT_CLIPS = MiningSettings(gap_s=0.5, pairs_per_gap=6, min_travel=0.02, min_quality=0.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def run_demo(demo: DemoSettings) -> DemoResult:
     clock = Clock()
     settings = TrainSettings.from_recipe("modern", {"steps": demo.steps, "seed": demo.seed})
     with clock.step("mine"):
-        mining = mine_with_bar(list(demo.videos), out / "patches", SHORT_CLIPS)
+        mining, _ = mine_with_bar(list(demo.videos), out / "patches", SHORT_CLIPS)
     with clock.step("train"):
         run = RunFolder.create(out / "runs" / "demo", overwrite=True)
         training = train_with_bar(out / "patches", run, settings, Machine(device))

@@ -29,7 +29,8 @@ HIT = {
 MINE = {
     "out": str, "videos": int, "skipped": int, "frames": int, "pairs": int, "tracks": int,
     "total_pairs": int, "rejected": dict, "quarantined": list, "seconds": NUMBER,
-    "frames_per_second": NUMBER,
+    "frames_per_second": NUMBER, "forgotten": int, "footage_s": NUMBER,
+    "audit": (dict, type(None)),
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from toolkit.images import encode_jpeg
 from toolkit.model_card import ModelCard
+from toolkit.patches.phash import perceptual_hash
 from toolkit.patches.shards import PairSample, write_shard
 from toolkit.preprocess import Preprocessing
 from toolkit.records import Box, PatchPair, Sighting, TrackQuality
@@ -66,6 +67,8 @@ def make_pair(track: int, times: tuple[float, float], video: str = "street") -> 
         query=sightings[0],
         positive=sightings[1],
         quality=TrackQuality(0.9, 0.01, 0.8),
+        query_phash=perceptual_hash(patches[0]),
+        positive_phash=perceptual_hash(patches[1]),
     )
     return PairSample(pair, *(encode_jpeg(patch) for patch in patches))
 

@@ -1,5 +1,7 @@
 """Recall@k and MAP@R against a loop that sorts each query's gallery."""
 
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ def pair(track, start, gap=1.0, x=0.0, video="v"):
     return PatchPair(
         f"{video}-{track}-{start}", video, "", video, f"{video}-{track}",
         Sighting(start, Box(x, 0, x + 9, 9)), Sighting(start + gap, Box(x + 1, 0, x + 10, 9)),
-        TrackQuality(1, 0, 1),
+        TrackQuality(1, 0, 1), *2 * [zlib.crc32(f"{video}-{track}".encode()) << 16],
     )  # fmt: skip
 
 

@@ -225,6 +225,6 @@ def test_regions_are_the_ends_of_the_pairs_once_each(truth_clip: Any) -> None:
     pairs, _ = _mine(truth_clip.path)
     ends = {(s.track, s.sighting.time_s) for p in pairs for s in (p.query, p.positive)}
     regions = list(moving_regions(truth_clip.path))
-    found = {(int(r.track.split("-")[1]), r.sighting.time_s) for r in regions}
+    found = {(int(r.track.split("-")[2]), r.sighting.time_s) for r in regions}
     assert found == ends
     assert len(regions) == len(ends)

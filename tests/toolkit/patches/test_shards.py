@@ -10,6 +10,7 @@ import pytest
 
 from toolkit.errors import ImageError, ShardError, StorageError
 from toolkit.images import decode_image, encode_jpeg
+from toolkit.patches.phash import perceptual_hash
 from toolkit.patches.shards import PairSample, read_pairs, read_shard, write_shard
 from toolkit.records import Box, PatchPair, Sighting, TrackQuality
 
@@ -19,7 +20,7 @@ def sample(number, video="a" * 64):
     pair = PatchPair(
         f"key-{number:04d}", video, "clips/a.mp4", "a", f"t{number % 3}",
         Sighting(number / 2, Box(1, 2, 31.5, 42)), Sighting(number / 2 + 1, Box(5, 2, 35, 42)),
-        TrackQuality(0.9, 0.01, 0.8),
+        TrackQuality(0.9, 0.01, 0.8), perceptual_hash(noise), perceptual_hash(noise[::-1]),
     )  # fmt: skip
     return PairSample(pair, encode_jpeg(noise), encode_jpeg(noise[::-1]))
 

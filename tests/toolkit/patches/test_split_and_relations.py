@@ -1,5 +1,7 @@
 """Who may be a negative, and which pairs are held out: against loops over the definitions."""
 
+import hashlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,13 @@ from toolkit.records import Box, PatchPair, Sighting, TrackQuality
 QUALITY = TrackQuality(1, 0, 1)
 
 
-def pair(track, start, end, x=0.0, video="v", camera=None):
+def pair(track, start, end, x=0.0, video="v", camera=None, hashes=None):
+    if hashes is None:
+        hashes = 2 * [int(hashlib.sha256(f"{video}-{track}".encode()).hexdigest()[:16], 16)]
     boxes = Box(x, 0, x + 10, 10), Box(x + 2, 0, x + 12, 10)
     return PatchPair(
         f"{video}-{track}-{start}", video, f"{video}.mp4", camera or video, f"{video}-{track}",
-        Sighting(start, boxes[0]), Sighting(end, boxes[1]), QUALITY,
+        Sighting(start, boxes[0]), Sighting(end, boxes[1]), QUALITY, *hashes,
     )  # fmt: skip
 
 
@@ -26,8 +30,17 @@ def stored(*pairs):
     return [StoredPair(p, Path("s.tar"), Span(0, 0), Span(0, 0)) for p in pairs]
 
 
+def flipped(hash_, bits, rng):
+    """The hash with so many of its bits turned over."""
+    for bit in rng.permutation(64)[:bits]:
+        hash_ ^= 1 << int(bit)
+    return hash_
+
+
 def random_pairs(count, seed=0):
     rng = np.random.default_rng(seed)
+    # Three looks, and patches up to 20 bits beside one: some near each other, some not.
+    looks = [int(look) for look in rng.integers(0, 1 << 63, 3)]
     return [
         pair(
             int((start := rng.uniform(0, 20)) / 2.5) * 10 + int(rng.integers(0, 3)),
@@ -36,13 +49,27 @@ def random_pairs(count, seed=0):
             x=float(rng.uniform(0, 60)),
             video=f"v{rng.integers(0, 4)}",
             camera=f"c{rng.integers(0, 2)}",
+            hashes=[flipped(looks[rng.integers(0, 3)], rng.integers(0, 21), rng) for _ in "qp"],
         )
         for _ in range(count)
     ]
 
 
-def literal_different(a, b, guard_s):
-    if a.track == b.track:
+def nearest(a, b):
+    """The fewest bits that any patch of one pair differs in from any of the other."""
+    return min(
+        f"{p ^ q:b}".count("1")
+        for p in (a.query_phash, a.positive_phash)
+        for q in (b.query_phash, b.positive_phash)
+    )
+
+
+def literal_twins(pairs):
+    return {(a.track, b.track) for a in pairs for b in pairs if nearest(a, b) <= 4}
+
+
+def literal_different(a, b, guard_s, twins):
+    if a.track == b.track or nearest(a, b) <= 10 or (a.track, b.track) in twins:
         return False
     if a.camera != b.camera:
         return True
@@ -61,13 +88,68 @@ def literal_different(a, b, guard_s):
 
 
 @pytest.mark.parametrize("guard_s", [0.5, 5.0])
-def test_different_equals_the_definition_pair_by_pair(guard_s):
+def test_different_equals_the_definition_pair_by_pair(guard_s, monkeypatch):
+    monkeypatch.setattr("toolkit.patches.relations._BLOCK", 7)  # the last block is a short one
     pairs = random_pairs(60)
-    expected = [[literal_different(a, b, guard_s) for b in pairs] for a in pairs]
+    twins = literal_twins(pairs)
+    assert any(one != other for one, other in twins)
+    expected = [[literal_different(a, b, guard_s, twins) for b in pairs] for a in pairs]
     given = different(TrackSpans.of(pairs), guard_s)
     np.testing.assert_array_equal(given, expected)
     assert given.any()
     assert not given.all()
+    np.testing.assert_array_equal(given, given.T)
+
+
+@pytest.mark.parametrize(("bits", "sure"), [(0, False), (10, False), (11, True), (40, True)])
+@pytest.mark.parametrize("far", [{"camera": "w", "video": "w"}, {"start": 90, "end": 91}, {}])
+def test_near_duplicates_are_unknown_whatever_else_is_known(bits, sure, far):
+    rng = np.random.default_rng(1)
+    look, other = 0x0123456789ABCDEF, 0xFEDCBA9876543210
+    one = pair(1, 0, 1, hashes=(look, other))
+    # Another camera, much later, or beside it at the same moment; alike in one patch each.
+    two = pair(**{"track": 2, "start": 0, "end": 1, "x": 50.0} | far,
+               hashes=(flipped(0x00FF00FF00FF00FF, 3, rng), flipped(look, bits, rng)))  # fmt: skip
+    known = different(TrackSpans.of([one, two]))
+    np.testing.assert_array_equal(known, [[False, sure], [sure, False]])
+
+
+def test_tracks_that_repeat_each_other_once_are_unknown_throughout():
+    look, rng = 0x0123456789ABCDEF, np.random.default_rng(2)
+    copy = [flipped(look, 4, rng)] * 2
+    pairs = [pair(1, 0, 1), pair(1, 2, 3, hashes=[look] * 2), pair(2, 0, 1, video="w"),
+             pair(2, 2, 3, video="w", hashes=copy), pair(3, 0, 1, video="u")]  # fmt: skip
+    unknown = [[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1]]
+    spans = TrackSpans.of(pairs)
+    np.testing.assert_array_equal(different(spans), np.equal(unknown, 0))
+    # Also where the pairs that gave it away are in another batch.
+    alone = different(spans.take(np.array([0, 2, 4])))
+    np.testing.assert_array_equal(alone, [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
+
+
+def test_a_pair_alone_differs_from_nothing():
+    assert different(TrackSpans.of([pair(1, 0, 1)])).tolist() == [[False]]
+
+
+def test_thousands_of_pairs_stay_small_in_memory():
+    pairs = random_pairs(2000)
+    spans = TrackSpans.of(pairs)
+    tracemalloc.start()
+    try:
+        given = different(spans)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert given.shape == (2000, 2000)
+    assert peak < 4e6 + 50e6  # the answer has 4 MB; all at once would take half a GB
+
+
+def test_some_of_the_pairs_relate_as_among_all():
+    spans = TrackSpans.of(random_pairs(40))
+    chosen = np.array([30, 2, 2, 17, 39])
+    np.testing.assert_array_equal(
+        different(spans.take(chosen)), different(spans)[np.ix_(chosen, chosen)]
+    )
 
 
 def test_no_pairs_have_no_relations():

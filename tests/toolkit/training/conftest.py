@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.images import encode_jpeg, resize
+from toolkit.patches.phash import perceptual_hash
 from toolkit.patches.shards import PairSample, write_shard
 from toolkit.records import Box, PatchPair, Sighting, TrackQuality
 
@@ -29,14 +30,13 @@ def _samples(video, rng):
         texture = resize(order, 48, 48).astype(float)
         for number in range(2):
             start = 3.0 * track + number
+            noisy = (np.roll(texture, rng.integers(-6, 6), 1) + rng.normal(0, 25, texture.shape)
+                     for _ in range(2))  # fmt: skip
+            views = [np.clip(view, 0, 255).astype(np.uint8) for view in noisy]
             pair = PatchPair(
                 f"{video[:4]}-{track:02d}-{number}", video, f"{video[:4]}.mp4", video[:4],
                 f"{video[:4]}-{track}",
                 Sighting(start, Box(0, 0, 40, 40)), Sighting(start + 1, Box(9, 0, 49, 40)),
-                TrackQuality(1, 0, 1),
+                TrackQuality(1, 0, 1), *map(perceptual_hash, views),
             )  # fmt: skip
-            views = (np.roll(texture, rng.integers(-6, 6), 1) + rng.normal(0, 25, texture.shape)
-                     for _ in range(2))  # fmt: skip
-            yield PairSample(
-                pair, *(encode_jpeg(np.clip(v, 0, 255).astype(np.uint8)) for v in views)
-            )
+            yield PairSample(pair, *map(encode_jpeg, views))

@@ -41,7 +41,7 @@ def write_contact_sheet(
         row, column = divmod(index, columns)
         _draw(sheet, stored, _GAP + column * _CELL_W, _GAP + row * _CELL_H)
     with atomic_file(target) as draft:
-        sheet.save(draft, "PNG", optimize=True)
+        sheet.save(draft, "PNG")
 
 
 def choose(pairs: Sequence[StoredPair], limit: int) -> list[StoredPair]:

@@ -2,29 +2,48 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolkit.errors import InputError, VideoError
+from toolkit.errors import InputError
+from toolkit.lock import writing
+from toolkit.mining.cameras import CameraRule
+from toolkit.mining.segments import SEGMENT_S
 from toolkit.mining.settings import MiningSettings
-from toolkit.mining.tally import Tally
+from toolkit.mining.work.executor import Executor, InProcess
+from toolkit.mining.work.finish import Finisher
+from toolkit.mining.work.jobs import Done, Trouble
 from toolkit.mining.work.ledger import Entry, Ledger
-from toolkit.mining.work.unit import Source, mine_video
+from toolkit.mining.work.parts import Part, Parts
+from toolkit.mining.work.progress import MiningProgress, OnProgress, Progress
+from toolkit.mining.work.schedule import Outcome, Schedule, Task, Video
+from toolkit.mining.work.survey import Survey, Surveyed
+from toolkit.mining.work.unit import Unit
 from toolkit.records import Quarantined
 from toolkit.video.find import VIDEO_SUFFIXES, find_videos
-from toolkit.video.probe import probe
-from toolkit.workspace import sha256_file
+
+__all__ = ["How", "MiningProgress", "MiningReport", "mine"]
+
+_TURN_S = 0.2  # between two looks at what else has happened
 
 
-@dataclass(frozen=True, slots=True)
-class MiningProgress:
-    """Seconds of footage over all videos of the run; total_s is None where unknown."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a run goes about it; none of this but the cameras changes what it gives.
 
-    video: str
-    done_s: float
-    total_s: float | None
-    pairs: int
+    remine: replace what the ledger holds, for other settings (a video that was forgotten
+    only where it is given by its own path); cameras: what films; workers: processes, 0 for
+    this one; ray: the address of a Ray cluster that does the work instead; segment_s: how
+    long videos are cut, which the names of the tracks depend on: for tests.
+    """
+
+    remine: bool = False
+    cameras: CameraRule = field(default_factory=CameraRule)
+    workers: int = 0
+    ray: str | None = None
+    segment_s: float = SEGMENT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +51,10 @@ class MiningReport:
     """What a run did. `videos`, `frames`, `tracks`, `pairs` and `rejected` are of this run.
 
     skipped: videos that the ledger held already; other_settings: those of them that were
-    mined with other settings and stay as they are; quarantined: every given video that
-    could not be read whole, whether in this run or before; total_pairs: in the folder.
+    mined with other settings, or for another camera, and stay as they are; forgotten: those
+    that are left out on request; quarantined: every given video that could not be read
+    whole, whether in this run or before; tracebacks: of bugs, whose videos are among them;
+    notes: what else a person should know, such as a lost node; total_pairs: in the folder.
     """
 
     out: Path
@@ -46,8 +67,11 @@ class MiningReport:
     quarantined: list[Quarantined]
     skipped: list[str]
     other_settings: list[str]
+    forgotten: list[str]
     rejected: Mapping[str, int]
     total_pairs: int
+    tracebacks: list[str]
+    notes: list[str]
 
     @property
     def frames_per_second(self) -> float:
@@ -55,49 +79,124 @@ class MiningReport:
         return self.frames / self.seconds if self.seconds else 0.0
 
 
-OnProgress = Callable[[MiningProgress], None]
-
-
 def mine(
     sources: Sequence[Path],
     out: Path,
     settings: MiningSettings | None = None,
     on_progress: OnProgress | None = None,
-    *,
-    remine: bool = False,
+    how: How | None = None,
 ) -> MiningReport:
     """Mine the videos that `sources` mean into OUT; those in its ledger are not touched.
 
-    A copy of a video under another name is the same video. `remine` replaces what the
-    ledger holds, for other settings. Raises InputError where there is no video at all, and
-    StorageError; a video that fails, or a folder that may not be read, is quarantined and
-    the rest goes on.
+    A copy of a video under another name is the same video. After a kill at any point the
+    next run goes on, and gives the same bytes; so does every number of workers. Raises
+    InputError where there is no video at all, UsageError for a path that the rule for
+    cameras does not fit, StorageError also where another process mines into OUT; a video
+    that fails, or a folder that may not be read, is quarantined and the rest goes on.
     """
-    settings = settings or MiningSettings()
+    settings, how = settings or MiningSettings(), how or How()
     began = time.perf_counter()
-    ledger = Ledger(out)
     videos, unreadable = _find(sources)
-    todo, known, unhashable = _sort(videos, ledger, remine)
-    progress = _Progress(todo, on_progress)
-    done = [progress.mine(source, ledger, settings) for source in todo]
+    cameras = {path: how.cameras.camera_of(path) for path in videos}
+    named = frozenset(source for source in sources if not source.is_dir())
+    task = Task(cameras, named, out, settings, how.remine, how.segment_s)
+    ledger = Ledger(out)
+    with writing(out, f"pairs into {out}"):
+        ledger.sweep()
+        outcome, done = _work(task, how, on_progress)
+        total_pairs = sum(entry.pairs for entry in ledger.entries())
+    outcome.unreadable[:0] = unreadable
+    return _report(task, outcome, done, total_pairs, time.perf_counter() - began)
+
+
+def _work(task: Task, how: How, on_progress: OnProgress | None) -> tuple[Outcome, list[Entry]]:
+    """Do all jobs; what came of them, and the videos that were finished."""
+    with ExitStack() as stack:
+        finisher = stack.enter_context(closing(Finisher(task.out, task.settings)))
+        schedule = Schedule(task, lambda video: _finish(finisher, video))
+        progress = Progress(schedule, on_progress)
+        executor = stack.enter_context(closing(_executor(task, how, progress)))
+        entries: list[Entry] = []
+        for done in _done(schedule, executor):
+            if done is not None:
+                _take_in(done, schedule, progress)
+            entries += finisher.take()
+        executor.close()
+        schedule.outcome.notes += executor.notes
+        for source in schedule.outcome.changed:
+            Parts(task.out, source.sha256).remove()
+        return schedule.outcome, entries + finisher.take(wait=True)
+
+
+def _finish(finisher: Finisher, video: Video) -> None:
+    finisher.add(video.source, video.in_order())
+
+
+def _executor(task: Task, how: How, progress: Progress) -> Executor:
+    if how.ray is not None:
+        from toolkit.mining.work.ray_cluster import RayCluster
+
+        return RayCluster(how.ray, task.out)
+    if how.workers:
+        from toolkit.mining.work.pool import WorkerPool
+
+        return WorkerPool(
+            how.workers, lambda job, told: progress.heard(job, told.footage_s, told.pairs)
+        )
+    return InProcess(lambda job, tally: progress.heard(job, tally.footage_s, tally.pairs))
+
+
+def _done(schedule: Schedule, executor: Executor) -> Iterator[Done | None]:
+    """Keep everybody busy until there is nothing more to do; now and then, None."""
+    under_way = 0
+    while True:
+        while (free := executor.free()) > 0 and (job := schedule.next(under_way + free)):
+            executor.start(job)
+            under_way += 1
+        if not under_way:
+            return
+        done = executor.next(_TURN_S)
+        under_way -= done is not None
+        yield done
+
+
+def _take_in(done: Done, schedule: Schedule, progress: Progress) -> None:
+    """Note what came of a job. Raises the error of one that nothing can go on after."""
+    job, result = done.job, done.result
+    if isinstance(result, Trouble) and not result.is_of_the_video:
+        raise result.as_error()
+    if isinstance(job, Survey) and isinstance(result, Surveyed | Trouble):
+        progress.surveyed(job, schedule.surveyed(job, result))
+    elif isinstance(job, Unit) and isinstance(result, Part | Trouble):
+        progress.mined(done, schedule.mined(job, result))
+
+
+def _report(
+    task: Task, outcome: Outcome, done: Sequence[Entry], total_pairs: int, seconds: float
+) -> MiningReport:
+    turn = {str(path): number for number, path in enumerate(task.cameras)}
+    done = sorted(done, key=lambda entry: turn[entry.path])
+    known = list(outcome.known.values())
     rejected: Counter[str] = Counter()
     for entry in done:
         rejected.update(entry.rejected)
+    not_whole = [Quarantined(e.path, e.reason) for e in [*known, *done] if e.status != "done"]
     return MiningReport(
-        out=out,
-        videos=len(done),
+        out=task.out,
+        videos=len(done) + len(outcome.set_aside),
         frames=sum(entry.frames for entry in done),
         tracks=sum(entry.tracks for entry in done),
         pairs=sum(entry.pairs for entry in done),
         footage_s=sum(entry.footage_s for entry in done),
-        seconds=time.perf_counter() - began,
-        quarantined=unreadable
-        + unhashable
-        + [_quarantined(e) for e in known + done if e.status != "done"],
+        seconds=seconds,
+        quarantined=[*outcome.unreadable, *not_whole, *outcome.set_aside],
         skipped=[entry.path for entry in known],
-        other_settings=[e.path for e in known if e.settings != settings.as_json()],
+        other_settings=[entry.path for entry in outcome.other.values()],
+        forgotten=[entry.path for entry in outcome.forgotten.values()],
         rejected=dict(rejected.most_common()),
-        total_pairs=sum(entry.pairs for entry in ledger.entries()),
+        total_pairs=total_pairs,
+        tracebacks=outcome.tracebacks,
+        notes=outcome.notes,
     )
 
 
@@ -125,64 +224,3 @@ def _unreadable(path: Path, error: OSError) -> Quarantined:
 
 def _name(source: Path) -> str:
     return "this folder" if source == Path() else str(source)
-
-
-def _sort(
-    videos: Sequence[Path], ledger: Ledger, remine: bool
-) -> tuple[list[Source], list[Entry], list[Quarantined]]:
-    """Which videos to mine, which the ledger knows, and which cannot even be hashed."""
-    todo: dict[str, Source] = {}
-    known: dict[str, Entry] = {}
-    unreadable = []
-    for path in videos:
-        try:
-            sha256 = sha256_file(path)
-        except OSError as error:
-            unreadable.append(_unreadable(path, error))
-            continue
-        entry = None if remine else ledger.get(sha256)
-        if entry is not None:
-            known[sha256] = entry
-        else:
-            todo.setdefault(sha256, Source(path, sha256, camera=path.stem))
-    return list(todo.values()), list(known.values()), unreadable
-
-
-def _quarantined(entry: Entry) -> Quarantined:
-    return Quarantined(entry.path, entry.reason)
-
-
-class _Progress:
-    """Adds the footage of one video after the other to one line of progress."""
-
-    def __init__(self, sources: Sequence[Source], on_progress: OnProgress | None) -> None:
-        self._report = on_progress
-        self._lengths = {s.sha256: _length_s(s.path) for s in sources} if on_progress else {}
-        self._done_s = 0.0
-        self._pairs = 0
-
-    def mine(self, source: Source, ledger: Ledger, settings: MiningSettings) -> Entry:
-        """Mine one video and tell of it, tick by tick."""
-        tally = Tally(on_frame=lambda tally: self._tell(source, tally))
-        entry = mine_video(source, ledger, settings, tally)
-        self._pairs += entry.pairs
-        self._done_s += self._lengths.get(source.sha256) or entry.footage_s
-        self._tell(source, Tally())
-        return entry
-
-    def _tell(self, source: Source, tally: Tally) -> None:
-        if self._report is None:
-            return
-        lengths = [length for length in self._lengths.values() if length is not None]
-        whole = len(lengths) == len(self._lengths)
-        total_s = sum(lengths) if whole else None
-        done_s = self._done_s + tally.footage_s
-        self._report(MiningProgress(source.path.name, done_s, total_s, self._pairs + tally.pairs))
-
-
-def _length_s(path: Path) -> float | None:
-    """The length a video claims; 0 for one that will be quarantined for being none."""
-    try:
-        return probe(path).duration_s
-    except VideoError:
-        return 0.0
