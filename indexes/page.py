@@ -1,12 +1,12 @@
 """The results of a search as one HTML file that needs nothing beside it."""
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from indexes.search import Hit
 from toolkit.images import RgbImage, encode_jpeg, shrink
+from toolkit.pages import clock, data_uri, file_name
 from toolkit.workspace import write_bytes
 
 QUERY_PIXELS = 320
@@ -42,31 +42,12 @@ def write_results_page(
     environment.filters |= {"clock": clock, "file_name": file_name, "box": box_text}
     content = environment.get_template("results.html").render(
         query=query,
-        query_picture=_data_uri(encode_jpeg(shrink(query.image, QUERY_PIXELS))),
-        cards=[(hit, _data_uri(thumbnail(hit.id))) for hit in hits],
+        query_picture=data_uri(encode_jpeg(shrink(query.image, QUERY_PIXELS))),
+        cards=[(hit, data_uri(thumbnail(hit.id))) for hit in hits],
     )
     write_bytes(target, content.encode("utf-8", "backslashreplace"))
-
-
-def clock(time_s: float) -> str:
-    """Seconds as a player shows them: 83.46 -> "1:23.5", 3723.0 -> "1:02:03.0"."""
-    tenths = round(time_s * 10)
-    sign, tenths = ("-", -tenths) if tenths < 0 else ("", tenths)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
-    return f"{sign}{start}:{rest // 10:02d}.{rest % 10}"
-
-
-def file_name(path: str) -> str:
-    """The last part of a path."""
-    return PurePath(path).name or path
 
 
 def box_text(box: Sequence[float]) -> str:
     """A box in whole pixels: "12,40,96,180", as `--box` takes it."""
     return ",".join(f"{value:.0f}" for value in box)
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from indexes.catalog import Catalog, writing_catalog
 from indexes.info import IndexInfo, info
-from indexes.lock import writing
 from indexes.schema import SEGMENTS
 from indexes.sources import IndexPatch, Source, find_sources, printable, read_patches
 from indexes.vectors import SUFFIX
 from indexes.writer import IndexWriter
 from toolkit.embedding import Embedder
 from toolkit.errors import InputError, UsageError
+from toolkit.lock import writing
 from toolkit.mining.settings import MiningSettings
 from toolkit.records import Quarantined
 from toolkit.video.decode import DamagedVideoError
@@ -93,7 +93,7 @@ def build(
     found = find_sources(sources)
     if not found:
         raise _nothing(sources, [])
-    with writing(index), writing_catalog(index) as catalog:
+    with writing(index, f"the index {index}"), writing_catalog(index) as catalog:
         catalog.begin()
         _sweep(index, catalog)
         catalog.use_model(embedder.card, overwrite=settings.overwrite)

@@ -179,6 +179,9 @@ def tell(report: "MiningReport", audit: "Audit | None" = None) -> None:
         warn(f"{again} mined before with other settings; --remine mines with these")
     for note in report.notes:
         warn(plain(note))
+    if not report.videos and not report.quarantined:
+        say(f"nothing new to mine; {count(report.total_pairs, 'pair')} in {plain(report.out)}")
+        return
     say(
         f"[bold]{count(report.pairs, 'pair')}[/] of {count(report.tracks, 'moving thing')} in "
         f"{count(report.frames, 'frame')}, {report.seconds:.1f} s; "

@@ -98,7 +98,8 @@ def _show(image: Path, hits: "list[Hit]", milliseconds: float) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from indexes.page import box_text, clock
+    from indexes.page import box_text
+    from toolkit.pages import clock
 
     if not hits:
         warn("nothing was found")

@@ -1,12 +1,12 @@
 """The page of the demo: one HTML file that needs nothing beside it."""
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.demo.pipeline import Answer, DemoResult
 from toolkit.images import RgbImage, encode_jpeg, read_image, shrink
+from toolkit.pages import clock, data_uri, file_name
 from toolkit.workspace import write_bytes
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def write_report(result: DemoResult, target: Path, commands: str) -> None:
     """Write the report; `commands` do the same with other footage. Raises StorageError."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from indexes.page import box_text, clock, file_name
+    from indexes.page import box_text
 
     environment = Environment(
         loader=PackageLoader("cli.demo"),
@@ -93,7 +93,7 @@ def _card(answer: Answer) -> dict[str, Any]:
         "picture": _jpeg_uri(shrink(answer.picture, 160)),
         "found": _found(answer),
         "hits": [
-            (hit, _uri(picture, "jpeg"), hit.track == answer.query.pair.track)
+            (hit, data_uri(picture, "jpeg"), hit.track == answer.query.pair.track)
             for hit, picture in zip(answer.hits, answer.pictures, strict=True)
         ],
     }
@@ -109,8 +109,4 @@ def _sheet(patches: Path) -> str | None:
 
 
 def _jpeg_uri(image: RgbImage) -> str:
-    return _uri(encode_jpeg(image, quality=85), "jpeg")
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return data_uri(encode_jpeg(image, quality=85))

@@ -5,9 +5,9 @@ import errno
 import pytest
 
 from indexes.info import info
-from indexes.lock import writing
 from indexes.patch_index import build
 from toolkit.errors import StorageError
+from toolkit.lock import writing
 
 COUNTS = """SELECT (SELECT count(*) FROM inputs), (SELECT count(*) FROM sources),
             (SELECT count(*) FROM segments), (SELECT count(*) FROM patches),
@@ -17,7 +17,10 @@ COUNTS = """SELECT (SELECT count(*) FROM inputs), (SELECT count(*) FROM sources)
 def test_the_second_writer_is_told(tmp_path, pictures, embedder):
     paths = pictures(2)
     build(tmp_path / "index", paths[:1], embedder)
-    with writing(tmp_path / "index"), pytest.raises(StorageError, match="Another vr is writing"):
+    with (
+        writing(tmp_path / "index", "x"),
+        pytest.raises(StorageError, match="Another vr is writing"),
+    ):
         build(tmp_path / "index", paths, embedder)
     build(tmp_path / "index", paths, embedder)
     assert info(tmp_path / "index").vectors == 2

@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from indexes.page import Query, box_text, clock, write_results_page
+from indexes.page import Query, box_text, write_results_page
 from indexes.search import Hit
 from toolkit.errors import StorageError
 from toolkit.images import decode_image, encode_jpeg
+from toolkit.pages import clock
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """The audit as one HTML page that needs nothing beside it: figures, then pairs, worst first."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from toolkit.images import RgbImage, encode_jpeg, shrink
 from toolkit.mining.audit.hints import hint
+from toolkit.pages import clock, data_uri, file_name
 from toolkit.patches.shards import StoredPair
 from toolkit.workspace import write_bytes
 
@@ -52,21 +52,6 @@ def bars(counts: Sequence[int]) -> list[tuple[int, float]]:
     return [(count, round(100 * count / largest, 1)) for count in counts]
 
 
-def clock(time_s: float) -> str:
-    """Seconds as a player shows them: 83.46 -> "1:23.5", 3723.0 -> "1:02:03.0"."""
-    tenths = round(time_s * 10)
-    sign, tenths = ("-", -tenths) if tenths < 0 else ("", tenths)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
-    return f"{sign}{start}:{rest // 10:02d}.{rest % 10}"
-
-
-def file_name(path: str) -> str:
-    """The last part of a path."""
-    return PurePath(path).name or path
-
-
 def stem(path: str) -> str:
     """The last part of a path without its suffix, which is a video's camera by default."""
     return PurePath(path).stem
@@ -93,13 +78,13 @@ def _card(
 ) -> dict[str, Any]:
     return {
         "pair": stored.pair,
-        "query": _data_uri(stored.read_query()),
-        "positive": _data_uri(stored.read_positive()),
+        "query": _thumbnail(stored.read_query()),
+        "positive": _thumbnail(stored.read_positive()),
         "video": numbers.setdefault(stored.pair.path, len(numbers)),
         "suspect": suspects.get(stored.pair.key),
     }
 
 
-def _data_uri(patch: RgbImage) -> str:
+def _thumbnail(patch: RgbImage) -> str:
     jpeg = encode_jpeg(shrink(patch, _PIXELS), quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+    return data_uri(jpeg)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.mining.one_thread import one_thread
 from toolkit.video.frame import GrayImage
 
 Points = NDArray[np.float32]  # (..., 2)
@@ -130,9 +131,7 @@ def dense_flow(first: GrayImage, second: GrayImage) -> FlowField:
     import cv2
 
     # DIS cuts the frame into one stripe a thread, so its result depends on their number.
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
+    with one_thread():
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         dis.setFinestScale(_FINEST_SCALE)
         dis.setPatchStride(_PATCH_STRIDE)
@@ -140,8 +139,6 @@ def dense_flow(first: GrayImage, second: GrayImage) -> FlowField:
         flow = dis.calc(_padded(first), _padded(second), np.zeros(0))
         height, width = first.shape
         return np.asarray(flow[:height, :width], np.float32)
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _padded(gray: GrayImage) -> GrayImage:

@@ -1,12 +1,12 @@
 """The recipe itself: a query, 30 frames of KCF, a positive; then the next query."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from toolkit.errors import VideoError
 from toolkit.images import shrink
 from toolkit.mining.mined import MinedPair, View
+from toolkit.mining.one_thread import one_thread
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.mining.wang2015.cuts import is_cut
@@ -52,26 +52,13 @@ def _take(miner: "_Miner", frame: Frame) -> MinedPair | None:
     import cv2
 
     try:
-        with _one_thread():
+        with one_thread():
             return miner.take(ScaledFrame.of(frame))
     except cv2.error as error:
         raise VideoError(
             f"It cannot be analysed at {frame.time_s:.1f} s: {error.err or error}.",
             mend="Convert it to another size or format, or leave it out.",
         ) from error
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Results must not depend on the number of threads, and workers are many already."""
-    import cv2
-
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 @dataclass(slots=True)

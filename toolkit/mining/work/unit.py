@@ -7,12 +7,12 @@ from typing import Self
 
 from toolkit.errors import MismatchError, VideoError
 from toolkit.mining.mined import MinedPair
+from toolkit.mining.one_thread import one_thread
 from toolkit.mining.recipes import mined_pairs
 from toolkit.mining.segments import track_name
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.mining.work.encode import Encoder
-from toolkit.mining.work.one_thread import one_thread
 from toolkit.mining.work.parts import Part, Parts, PartStatus, content_bytes, digest_of
 from toolkit.patches.shards import PairSample, write_shard
 from toolkit.records import PatchPair

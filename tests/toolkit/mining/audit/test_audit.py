@@ -14,10 +14,11 @@ import toolkit.mining
 from toolkit.errors import ShardError
 from toolkit.images import read_image
 from toolkit.mining.audit.hints import hint
-from toolkit.mining.audit.page import clock, percent, span
+from toolkit.mining.audit.page import percent, span
 from toolkit.mining.audit.report import write_audit
 from toolkit.mining.audit.sample import judged_sample
 from toolkit.mining.work.run import mine
+from toolkit.pages import clock
 from toolkit.patches.shards import read_pairs
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(2)>\x1b\n\udcff"
