@@ -80,6 +80,14 @@ def mine(
             rich_help_panel=_WORK,
         ),
     ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        typer.Option(
+            help="Where to decode and to compute the flow. auto is the CPU: a GPU gives other "
+            "pairs, about as good.",
+            rich_help_panel=_WORK,
+        ),
+    ] = "auto",
     remine: Annotated[
         bool,
         typer.Option(
@@ -108,6 +116,7 @@ def mine(
     if forget:
         return _forget(forget, videos, out, as_json=as_json)
     from toolkit.mining.cameras import CameraRule
+    from toolkit.mining.devices import resolve_mining_device
     from toolkit.mining.work.capacity import default_workers
     from toolkit.mining.work.run import How
 
@@ -115,7 +124,9 @@ def mine(
         raise UsageError(
             "--ray and --workers are two ways to do the work.", mend="Give one of the two."
         )
-    settings = MiningSettings(recipe=recipe, gap_s=gap, min_quality=min_quality)
+    settings = MiningSettings(
+        recipe=recipe, device=resolve_mining_device(device), gap_s=gap, min_quality=min_quality
+    )
     how = How(
         remine=remine,
         cameras=CameraRule(camera, camera_pattern),

@@ -41,7 +41,7 @@ def test_a_wrong_command_line(refuses, workspace, arguments, words):
 
 
 def test_a_flag_that_is_like_no_other_gets_no_guess(vr, workspace):
-    refused = vr("mine", "--device", "cuda").fails(2, "--device", "vr mine -h")
+    refused = vr("mine", "--zebra", "2").fails(2, "--zebra", "vr mine -h")
     assert "Did you mean" not in refused.err
 
 

@@ -7,11 +7,11 @@ from toolkit.mining.modern.pairs import pairs_of
 from toolkit.mining.modern.tracks import moving_tracks
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
-from toolkit.video.frame import Frame
+from toolkit.video.shown import ShownFrame
 
 
 def mined_pairs(
-    frames: Iterable[Frame], settings: MiningSettings, tally: Tally
+    frames: Iterable[ShownFrame], settings: MiningSettings, tally: Tally
 ) -> Iterator[MinedPair]:
     """The pairs of some footage by the recipe of `settings`, counted in `tally`.
 

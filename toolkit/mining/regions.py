@@ -6,13 +6,14 @@ from pathlib import Path
 
 from toolkit.errors import VideoError
 from toolkit.images import RgbImage
+from toolkit.mining.footage import footage
 from toolkit.mining.mined import MinedPair
 from toolkit.mining.recipes import mined_pairs
 from toolkit.mining.segments import SEGMENT_S, segments_of, track_name
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.records import Sighting
-from toolkit.video.decode import DamagedVideoError, frames
+from toolkit.video.decode import DamagedVideoError
 from toolkit.video.timeline import Segment
 from toolkit.workspace import sha256_file
 
@@ -49,7 +50,7 @@ def moving_regions(
     for segment in segments:
         count = Tally()  # of its own: the tracks of each segment are numbered from 0
         try:
-            pairs = mined_pairs(frames(path, segment), settings, count)
+            pairs = mined_pairs(footage(path, segment, settings), settings, count)
             yield from _regions(pairs, sha256, segment.index)
         except VideoError as error:
             damage.append(error)

@@ -9,8 +9,9 @@ from toolkit.errors import UsageError
 SAMPLES_PER_GAP = 6
 
 Recipe = Literal["modern", "wang2015"]
+Device = Literal["cpu", "cuda"]
 
-_MODERN_ONLY = frozenset({"gap_s", "pairs_per_gap", "min_travel"})
+_MODERN_ONLY = frozenset({"gap_s", "pairs_per_gap", "min_travel", "device"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,8 @@ class MiningSettings:
     """Raises UsageError for a value that makes no sense, naming the setting.
 
     recipe: "modern" (toolkit.mining.modern) or the paper's own, "wang2015", which follows a
-    box of one size for 30 frames and takes no gap_s, pairs_per_gap or min_travel.
+    box of one size for 30 frames and takes no gap_s, pairs_per_gap, min_travel or GPU.
+    device: what decodes and computes the flow; a GPU gives other pairs, about as good.
     gap_s: seconds between query and positive (a thing that is seen for less gives pairs
     over half of its time, at least a third of gap_s); pairs_per_gap: how many pairs a
     track gives in that time, 1, 2, 3 or 6; patch_pixels: longer side of a stored patch,
@@ -30,6 +32,7 @@ class MiningSettings:
     """
 
     recipe: Recipe = "modern"
+    device: Device = "cpu"
     gap_s: float = 0.8
     pairs_per_gap: int = 3
     patch_pixels: int = 256
@@ -39,10 +42,11 @@ class MiningSettings:
     jpeg_quality: int = 92
 
     def __post_init__(self) -> None:
-        if self.recipe not in get_args(Recipe):
-            raise UsageError(
-                f"The setting recipe is {self.recipe!r}; not {' or '.join(get_args(Recipe))}."
-            )
+        for name, choices in (("recipe", get_args(Recipe)), ("device", get_args(Device))):
+            if getattr(self, name) not in choices:
+                raise UsageError(
+                    f"The setting {name} is {getattr(self, name)!r}; not {' or '.join(choices)}."
+                )
         ranges = {
             "gap_s": (0.2, 60.0),
             "pairs_per_gap": (1, SAMPLES_PER_GAP),

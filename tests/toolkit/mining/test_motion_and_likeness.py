@@ -12,6 +12,7 @@ from toolkit.mining.modern.camera import (
     moved_by,
     spread_points,
 )
+from toolkit.mining.modern.engine import flow_engine
 from toolkit.mining.modern.flow import LOST_PX, Followed, dense_flow, follow
 from toolkit.mining.modern.overlap import areas, as_array, intersections
 from toolkit.mining.modern.picture import MIN_CHANGE, Picture
@@ -20,6 +21,8 @@ from toolkit.mining.modern.samples import Look
 from toolkit.mining.modern.scene import is_cut
 from toolkit.mining.settings import MiningSettings
 from toolkit.records import Box
+
+CPU = flow_engine("cpu")
 
 
 def _noise(seed: int, height: int = 120, width: int = 160) -> np.ndarray:
@@ -209,7 +212,7 @@ def test_a_moved_square_is_found_where_it_is() -> None:
     before, after = background.copy(), background.copy()
     before[80:150, 100:170] = square
     after[82:152, 106:176] = square
-    moving = find_moving(Picture.of(before), Picture.of(after), STILL)
+    moving = find_moving(Picture.of(before), Picture.of(after), STILL, CPU)
     assert moving is not None
     assert moving.boxes[0].iou(Box(106, 82, 176, 152)) > 0.7
     inside = Box(116, 92, 166, 142)
@@ -221,7 +224,7 @@ def test_a_moved_square_is_found_where_it_is() -> None:
 
 def test_nothing_moves_in_equal_frames() -> None:
     picture = _noise(1)
-    moving = find_moving(Picture.of(picture), Picture.of(picture), STILL)
+    moving = find_moving(Picture.of(picture), Picture.of(picture), STILL, CPU)
     assert moving is not None
     assert moving.boxes == []
 
@@ -229,7 +232,7 @@ def test_nothing_moves_in_equal_frames() -> None:
 def test_a_frame_that_moves_as_a_whole_tells_nothing() -> None:
     before = _noise(9)
     after = _shifted(before, 6, 0)
-    assert find_moving(Picture.of(before), Picture.of(after), STILL) is None
+    assert find_moving(Picture.of(before), Picture.of(after), STILL, CPU) is None
 
 
 def test_cuts_are_told_from_motion_and_from_light() -> None:
@@ -308,7 +311,14 @@ def test_a_look_is_the_box_and_its_margin() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("gap_s", 0), ("pairs_per_gap", 4), ("patch_pixels", 1), ("min_quality", 2), ("gap_s", "x")],
+    [
+        ("gap_s", 0),
+        ("pairs_per_gap", 4),
+        ("patch_pixels", 1),
+        ("min_quality", 2),
+        ("gap_s", "x"),
+        ("device", "tpu"),
+    ],
 )
 def test_a_wrong_setting_is_named(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=name):

@@ -102,16 +102,16 @@ def _lucas_kanade(
     return np.asarray(after[:, 0], np.float32), found[:, 0] == 1
 
 
-def follow_area(previous: GrayImage, current: GrayImage, points: Points) -> Followed:
-    """Follow points (..., 2) by the dense flow there and back.
+def follow_area(there: FlowField, back: FlowField, points: Points) -> Followed:
+    """Follow points (..., 2) by the dense flow between two frames, there and back.
 
     Where single points are lost, in blur or on plain clothes, their surroundings still tell.
     """
-    forth = _at(dense_flow(previous, current), points)
+    forth = _at(there, points)
     after = points + forth
-    miss = forth + _at(dense_flow(current, previous), after)
+    miss = forth + _at(back, after)
     error = np.hypot(miss[..., 0], miss[..., 1])
-    height, width = current.shape
+    height, width = there.shape[:2]
     inside = ((after >= 0) & (after < (width, height))).all(axis=-1)
     allowed = LOST_PX + _LOST_SHARE * np.hypot(forth[..., 0], forth[..., 1])
     return Followed(after, error, inside & (error <= allowed))

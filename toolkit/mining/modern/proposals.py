@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.mining.modern.camera import Affine
-from toolkit.mining.modern.flow import FlowField, dense_flow
+from toolkit.mining.modern.engine import FlowEngine
+from toolkit.mining.modern.flow import FlowField
 from toolkit.mining.modern.picture import MIN_CHANGE, STEP, Picture
 from toolkit.records import Box
 from toolkit.video.frame import GrayImage
@@ -60,7 +61,9 @@ def _places(box: Box) -> tuple[slice, slice]:
     return rows, slice(max(0, int(box.x0 / STEP)), max(0, math.ceil(box.x1 / STEP)))
 
 
-def find_moving(previous: Picture, current: Picture, camera: Affine) -> Moving | None:
+def find_moving(
+    previous: Picture, current: Picture, camera: Affine, engine: FlowEngine
+) -> Moving | None:
     """Moving pieces of `current`, given the camera's motion from `previous` to it.
 
     None where so much moves that the camera cannot be told from the things.
@@ -69,7 +72,7 @@ def find_moving(previous: Picture, current: Picture, camera: Affine) -> Moving |
     if current.equals(previous):
         return Moving(np.zeros(after.shape, bool), [], np.zeros((*after.shape, 2), np.float32))
     coarse_camera = camera / [1, 1, STEP]
-    back = dense_flow(after, before)
+    back = engine.dense_flow(after, before)
     mask = _residual(coarse_camera, back) & _changed(before, after, coarse_camera)
     if np.count_nonzero(mask) > _MAX_MOVING * mask.size:
         return None

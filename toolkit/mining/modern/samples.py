@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from toolkit.images import RgbImage, patch_pixels, shrink
 from toolkit.mining.mined import View
 from toolkit.records import Box, Sighting
-from toolkit.video.frame import Frame, GrayImage
+from toolkit.video.frame import GrayImage
+from toolkit.video.shown import ShownFrame
 
 _SIDE = 24
 _MARGIN = 3  # pixels either way that a box may be off
@@ -89,7 +90,7 @@ class Cutting:
     tracks are sampled together, so few frames are kept.
     """
 
-    frame: Frame
+    frame: ShownFrame
     box: Box
     longest: int
     _patch: RgbImage | None = None

@@ -9,7 +9,8 @@ import numpy as np
 from toolkit.mining.modern.advance import Advance, advance, grid_points
 from toolkit.mining.modern.camera import STILL, background_points, camera_motion, moved_by
 from toolkit.mining.modern.clock import HOLE_S, Beat
-from toolkit.mining.modern.flow import Points, follow, follow_area
+from toolkit.mining.modern.engine import flow_engine
+from toolkit.mining.modern.flow import Points, follow_area
 from toolkit.mining.modern.live import LiveTrack
 from toolkit.mining.modern.overlap import areas, as_array, intersections
 from toolkit.mining.modern.picture import STEP, Picture
@@ -19,7 +20,8 @@ from toolkit.mining.modern.scene import is_cut
 from toolkit.mining.settings import SAMPLES_PER_GAP, MiningSettings
 from toolkit.mining.tally import Tally
 from toolkit.records import Box, Sighting
-from toolkit.video.frame import Frame, GrayImage
+from toolkit.video.frame import GrayImage
+from toolkit.video.shown import ShownFrame
 
 _LOOK_S = 0.25  # at least so often what moves is looked for, however long the gap is
 _CLEAR = 0.35  # share of background points that must agree on the camera's motion
@@ -51,6 +53,7 @@ class Tracker:
 
     def __init__(self, settings: MiningSettings, tally: Tally) -> None:
         self._settings = settings
+        self._engine = flow_engine(settings.device)
         self._tally = tally
         self._live: list[LiveTrack] = []
         self._lost: list[_Lost] = []
@@ -62,7 +65,7 @@ class Tracker:
         self._camera = STILL  # its motion in the last tick
         self._clear = True  # whether most of the background agrees on it
 
-    def tick(self, frame: Frame, gray: GrayImage) -> Iterator[TrackSample]:
+    def tick(self, frame: ShownFrame, gray: GrayImage) -> Iterator[TrackSample]:
         """Take the next analysed frame (`gray` is its small copy); yield the samples due."""
         picture = Picture.of(gray)
         previous, self._previous = self._previous, picture
@@ -116,7 +119,7 @@ class Tracker:
         expected = np.concatenate(
             [moved_by(self._camera, self._background), (grids + speeds).reshape(-1, 2)]
         )
-        followed = follow(previous.gray, picture.gray, points, expected)
+        followed = self._engine.follow(previous.gray, picture.gray, points, expected)
         background, things = followed.split(len(self._background))
         kept = background.kept
         share = float(kept.mean()) if len(kept) >= _FEW else _UNKNOWN
@@ -130,9 +133,9 @@ class Tracker:
             cells = np.stack([track.cells for track in self._live])
             went = advance(grids, things.of_tracks(len(boxes)), cells, self._camera)
             if not went.found.all():
-                area = follow_area(
-                    previous.coarse, picture.coarse, grids / np.float32(STEP)
-                ).scaled(STEP)
+                there = self._engine.dense_flow(previous.coarse, picture.coarse)
+                back = self._engine.dense_flow(picture.coarse, previous.coarse)
+                area = follow_area(there, back, grids / np.float32(STEP)).scaled(STEP)
                 went = went.or_else(advance(grids, area, cells, self._camera, may_rest=False))
             self._advance(boxes, went)
         return True
@@ -188,7 +191,7 @@ class Tracker:
     def _look(self, previous: Picture, picture: Picture, time_s: float) -> None:
         """Find what moves: correct the live tracks by it and begin new ones."""
         points = background_points(picture)
-        moving = find_moving(previous, picture, self._camera) if self._clear else None
+        moving = find_moving(previous, picture, self._camera, self._engine) if self._clear else None
         if moving is None:
             self._tally.reject("looks with unclear camera motion")
             self._background = points
@@ -271,11 +274,11 @@ class Tracker:
             if math.hypot(*track.travel) >= enough or track.activity >= ACTIVE:
                 track.moved_s = time_s
 
-    def _samples(self, frame: Frame) -> Iterator[TrackSample]:
+    def _samples(self, frame: ShownFrame) -> Iterator[TrackSample]:
         for track in self._live:
             yield self._sample(track, frame)
 
-    def _sample(self, track: LiveTrack, frame: Frame) -> TrackSample:
+    def _sample(self, track: LiveTrack, frame: ShownFrame) -> TrackSample:
         width, height = frame.width, frame.height
         step = None
         if track.sampled:

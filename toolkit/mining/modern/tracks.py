@@ -13,14 +13,15 @@ from toolkit.mining.modern.samples import TrackSample
 from toolkit.mining.modern.tracker import Tracker
 from toolkit.mining.settings import MiningSettings
 from toolkit.mining.tally import Tally
-from toolkit.video.frame import Frame, GrayImage
+from toolkit.video.frame import GrayImage
+from toolkit.video.shown import ShownFrame
 
 _LONG_SIDE = 384
 _MIN_SIDE = 12  # pixels of that copy; in less nothing can be followed
 
 
 def moving_tracks(
-    frames: Iterable[Frame], settings: MiningSettings, tally: Tally
+    frames: Iterable[ShownFrame], settings: MiningSettings, tally: Tally
 ) -> Iterator[TrackSample]:
     """Samples of everything that moves, in the order of time; ids count up from 0.
 
@@ -43,7 +44,7 @@ def moving_tracks(
             tally.on_frame(tally)
 
 
-def _tick(tracker: Tracker, frame: Frame) -> Iterator[TrackSample]:
+def _tick(tracker: Tracker, frame: ShownFrame) -> Iterator[TrackSample]:
     """Analyse a frame; one odd video must end itself alone, and not the whole run."""
     import cv2
 
@@ -56,7 +57,7 @@ def _tick(tracker: Tracker, frame: Frame) -> Iterator[TrackSample]:
         ) from error
 
 
-def _small(frame: Frame) -> GrayImage:
+def _small(frame: ShownFrame) -> GrayImage:
     sides = frame.width, frame.height
     if min(sides) * min(_LONG_SIDE / max(sides), 1) < _MIN_SIDE:
         raise VideoError(

@@ -15,7 +15,7 @@ from toolkit.mining.wang2015.quality import forward_backward, judge
 from toolkit.mining.wang2015.queries import QueryFinder
 from toolkit.mining.wang2015.scaled import BgrImage, ScaledFrame
 from toolkit.records import Sighting
-from toolkit.video.frame import Frame
+from toolkit.video.shown import ShownFrame
 
 TRACK_FRAMES = 30
 VISIBLE = 0.75  # share of the last box that must lie in the frame
@@ -23,7 +23,7 @@ HOLE_S = 0.5  # with this much missing between two frames nothing can be followe
 
 
 def fixed_box_pairs(
-    frames: Iterable[Frame], settings: MiningSettings, tally: Tally
+    frames: Iterable[ShownFrame], settings: MiningSettings, tally: Tally
 ) -> Iterator[MinedPair]:
     """The pairs of some footage by the paper's recipe, counted in `tally`.
 
@@ -47,7 +47,7 @@ def fixed_box_pairs(
         miner.end()
 
 
-def _take(miner: "_Miner", frame: Frame) -> MinedPair | None:
+def _take(miner: "_Miner", frame: ShownFrame) -> MinedPair | None:
     """Analyse a frame; one odd video must end itself alone, and not the whole run."""
     import cv2
 

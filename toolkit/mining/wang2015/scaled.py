@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from toolkit.images import RgbImage
 from toolkit.records import Box
-from toolkit.video.frame import Frame, GrayImage
+from toolkit.video.frame import GrayImage
+from toolkit.video.shown import ShownFrame
 
 BOX_PX = 227
 LONG_PX = 600
@@ -31,7 +32,7 @@ class ScaledFrame:
     height: int
 
     @classmethod
-    def of(cls, frame: Frame) -> "ScaledFrame":
+    def of(cls, frame: ShownFrame) -> "ScaledFrame":
         """A small copy; nothing of the decoder's frame is kept."""
         import cv2
 

@@ -125,13 +125,13 @@ def digest_of(path: Path, camera: str, segment: Segment, settings: MiningSetting
         "camera": camera,
         "segment": asdict(segment),
         "settings": settings.as_json(),
-        "versions": _versions(),
+        "versions": _versions(settings.device),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @cache
-def _versions() -> Mapping[str, Any]:
+def _versions(device: str) -> Mapping[str, Any]:
     """Of what decodes, computes and encodes: parts of two of them would not fit together."""
     from importlib.metadata import version
 
@@ -140,7 +140,8 @@ def _versions() -> Mapping[str, Any]:
     import numpy as np
     import PIL
 
-    return {
+    on_gpu = {name: version(name) for name in ("torch", "torchcodec") if device == "cuda"}
+    return on_gpu | {
         "vr": version("vr-toolkit"),
         "av": [av.__version__, {name: list(v) for name, v in av.library_versions.items()}],
         "opencv": cv2.__version__,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from toolkit.errors import MismatchError, VideoError
+from toolkit.mining.footage import footage
 from toolkit.mining.mined import MinedPair
 from toolkit.mining.one_thread import one_thread
 from toolkit.mining.recipes import mined_pairs
@@ -16,7 +17,7 @@ from toolkit.mining.work.encode import Encoder
 from toolkit.mining.work.parts import Part, Parts, PartStatus, content_bytes, digest_of
 from toolkit.patches.shards import PairSample, write_shard
 from toolkit.records import PatchPair
-from toolkit.video.decode import DamagedVideoError, frames
+from toolkit.video.decode import DamagedVideoError
 from toolkit.video.timeline import Segment
 
 
@@ -96,7 +97,8 @@ def mine_unit(unit: Unit, tally: Tally) -> Part:
     outcome = _Outcome()
     try:
         with one_thread():
-            found = mined_pairs(frames(source.path, unit.segment), unit.settings, tally)
+            seen = footage(source.path, unit.segment, unit.settings)
+            found = mined_pairs(seen, unit.settings, tally)
             outcome.pairs = _write(tar, _samples(found, unit, outcome))
     except VideoError as error:
         outcome.status, outcome.reason = "quarantined", error.problem
