@@ -80,6 +80,7 @@ class Frame:
     def crop(self, x0: int, y0: int, x1: int, y1: int) -> RgbImage:
         """A box of `rgb()`, the same pixels, without converting the rest of the frame.
 
+        Of 4:2:0 with more than 8 bits, colours at hard edges come out some levels different.
         The box is in pixels of the upright frame, x1 and y1 not included, and lies inside it.
         """
         if not (0 <= x0 < x1 <= self.width and 0 <= y0 < y1 <= self.height):
