@@ -12,7 +12,7 @@ Affine = NDArray[np.float64]  # (2, 3)
 
 STILL: Affine = np.eye(2, 3)
 _MIN_POINTS = 12
-_MIN_CONTRAST = 8.0  # gray levels from a pixel to the next but one, below which it has no texture
+_MIN_TEXTURE = 2.0  # gray levels from a place to the next but one, in a mean of nine
 _GRID = (12, 8)
 
 
@@ -26,7 +26,7 @@ def background_points(picture: Picture) -> Points:
     down = cv2.Sobel(coarse, cv2.CV_32F, 0, 1, ksize=1)
     # The weaker of the two directions: along an edge nothing can be followed.
     strength = np.minimum(cv2.blur(np.abs(across), (3, 3)), cv2.blur(np.abs(down), (3, 3)))
-    points = spread_points(strength, *_GRID, least=_MIN_CONTRAST / 4)
+    points = spread_points(strength, *_GRID, least=_MIN_TEXTURE)
     return points * np.float32(STEP)
 
 
