@@ -8,11 +8,15 @@ from toolkit.records import Sighting, TrackQuality
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A sighting of track `track` (numbered in its video) and its patch, uint8 RGB."""
+    """A sighting of track `track` (numbered in its segment) and its patch, uint8 RGB.
+
+    run: which of the stretches of the track over which it surely stayed on one thing.
+    """
 
     track: int
     sighting: Sighting
     patch: RgbImage
+    run: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _regions(pairs: Iterator[MinedPair], sha256: str, segment: int) -> Iterator[
             key = (view.track, view.sighting.time_s)
             if key not in seen:
                 seen.add(key)
-                yield Region(track_name(sha256, segment, view.track), view.sighting, view.patch)
+                yield Region(track_name(sha256, segment, view), view.sighting, view.patch)
 
 
 def _add(tally: Tally, count: Tally) -> None:

@@ -7,6 +7,7 @@ sight there gets a second track, and no pair crosses it.
 
 from pathlib import Path
 
+from toolkit.mining.mined import View
 from toolkit.video.timeline import Segment, read_timeline
 
 # At 120 s a seam costs under 1 % of the pairs (a gap of 0.8 s, and half a second to find the
@@ -20,6 +21,11 @@ def segments_of(path: Path, length_s: float = SEGMENT_S) -> list[Segment]:
     return read_timeline(path).segments(length_s)
 
 
-def track_name(sha256: str, segment: int, number: int) -> str:
-    """The name of track `number` of a video's segment, which no other track of any video has."""
-    return f"{sha256[:12]}-{segment:04d}-{number:04d}"
+def track_name(sha256: str, segment: int, view: View) -> str:
+    """The name of a view's track, which no other track of any video has.
+
+    The first stretch of a track has the plain name, the next ones r1, r2, ... behind it
+    (`toolkit.patches.relations.followed_as`).
+    """
+    run = f"r{view.run}" if view.run else ""
+    return f"{sha256[:12]}-{segment:04d}-{view.track:04d}{run}"

@@ -9,6 +9,7 @@ Training takes no negative from what is unknown, and evaluation leaves it out, s
 right answer is counted as wrong.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ GUARD_S = 5.0  # things met again within this time may be the same
 # surely different pairs; with 12 bits it is 97 and 0.4 %, with 8 bits 83 to 91 and 0.02 %.
 NEAR_BITS = 10
 _ENDS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of two pairs, query or positive each
+_RUN = re.compile(r"^([0-9a-f]{12}-\d{4,}-\d{4,})r\d+$")
 _BLOCK = 256  # rows at a time, so that what is computed on the way stays small
 
 
@@ -31,13 +33,15 @@ _BLOCK = 256  # rows at a time, so that what is computed on the way stays small
 class TrackSpans:
     """The pairs as arrays, (N,) each but boxes (N, 2, 4) and hashes (N, 2): for `different`.
 
-    video, camera, track: a number for each, the same for the same; track is what the losses
-    take for labels. twins: (K, 2), tracks that nearly repeat each other (`twin_tracks`).
+    video, camera, track, followed: a number for each, the same for the same; track is what
+    the losses take for labels, followed is `followed_as`. twins: (K, 2), tracks that nearly repeat
+    each other (`twin_tracks`).
     """
 
     video: NDArray[np.int64]
     camera: NDArray[np.int64]
     track: NDArray[np.int64]
+    followed: NDArray[np.int64]
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
     boxes: NDArray[np.float64]
@@ -57,6 +61,7 @@ class TrackSpans:
             _numbered([p.video for p in pairs]),
             _numbered([p.camera for p in pairs]),
             tracks,
+            _numbered([followed_as(p.track) for p in pairs]),
             start,
             end,
             np.array(boxes, np.float64).reshape(len(pairs), 2, 4),
@@ -70,6 +75,7 @@ class TrackSpans:
             self.video[chosen],
             self.camera[chosen],
             self.track[chosen],
+            self.followed[chosen],
             self.start_s[chosen],
             self.end_s[chosen],
             self.boxes[chosen],
@@ -83,7 +89,8 @@ def different(spans: TrackSpans, guard_s: float = GUARD_S) -> NDArray[np.bool_]:
 
     Another camera; or the same video, and at least guard_s apart or at the same time at
     places that touch at neither end. Never two pairs any of whose patches are within
-    NEAR_BITS of each other, and never those of twin tracks. Two videos of one camera have no
+    NEAR_BITS of each other, never those of twin tracks, and never two runs of what a tracker
+    followed as one: it may have been one thing all along. Two videos of one camera have no
     common clock: what they show may be the same. The diagonal, and every two pairs of one
     track, are False.
     """
@@ -102,8 +109,8 @@ def _different(some: TrackSpans, every: TrackSpans, guard_s: float) -> NDArray[n
         some.start_s[:, None] - every.end_s[None], every.start_s[None] - some.end_s[:, None]
     )
     beside = (pause <= 0) & ~_touching(some.boxes, every.boxes)
-    other_track = some.track[:, None] != every.track[None]
-    known: NDArray[np.bool_] = other_track & (
+    otherwise = some.followed[:, None] != every.followed[None]
+    known: NDArray[np.bool_] = otherwise & (
         other_camera | (same_video & ((pause >= guard_s) | beside))
     )
     return known & ~_alike(some.hashes, every.hashes) & ~_twins(some, every)
@@ -135,6 +142,14 @@ def _twins(some: TrackSpans, every: TrackSpans) -> NDArray[np.bool_]:
         first, last = np.searchsorted(every.twins[:, 0], some.track[row] + np.array([0, 1]))
         twins[row] = np.isin(every.track, every.twins[first:last, 1])
     return twins
+
+
+def followed_as(track: str) -> str:
+    """What a tracker followed as one thing: the name of a track without the number of its run.
+
+    A name that mining did not give is returned as it is.
+    """
+    return _RUN.sub(r"\1", track)
 
 
 def _numbered(names: Sequence[str]) -> NDArray[np.int64]:

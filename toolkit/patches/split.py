@@ -1,4 +1,4 @@
-"""Training pairs and held-out pairs, with no track on both sides."""
+"""Training pairs and held-out pairs: nothing that a tracker followed is on both sides."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Literal
 
 from toolkit.errors import UsageError
+from toolkit.patches.relations import followed_as
 from toolkit.patches.shards import StoredPair
 from toolkit.records import PatchPair
 
@@ -39,26 +40,27 @@ def split_pairs(pairs: Sequence[StoredPair], by: SplitBy, held_out: float) -> Sp
 
 def check_disjoint(split: Split) -> None:
     """Raise RuntimeError (a bug, not a user's error) when a track is on both sides."""
-    shared = {s.pair.track for s in split.train} & {s.pair.track for s in split.held_out}
+    train, held_out = ({followed_as(s.pair.track) for s in side} for side in _sides(split))
+    shared = train & held_out
     if shared:
         raise RuntimeError(f"the split has {len(shared)} tracks on both sides: {min(shared)}")
 
 
 def _by_time(pairs: Sequence[StoredPair], held_out: float) -> Split:
     spans: dict[str, list[float]] = defaultdict(list)
-    track_start: dict[str, float] = {}
+    begun: dict[str, float] = {}
     for stored in pairs:
         pair = stored.pair
         spans[pair.video] += _times(pair)
-        start = track_start.get(pair.track, float("inf"))
-        track_start[pair.track] = min(start, *_times(pair))
+        name = followed_as(pair.track)
+        begun[name] = min(begun.get(name, float("inf")), *_times(pair))
     boundary = {
         video: max(times) - held_out * (max(times) - min(times)) for video, times in spans.items()
     }
     train, behind = [], []
     for stored in pairs:
         pair = stored.pair
-        if track_start[pair.track] >= boundary[pair.video]:
+        if begun[followed_as(pair.track)] >= boundary[pair.video]:
             behind.append(stored)
         elif max(_times(pair)) < boundary[pair.video]:
             train.append(stored)
@@ -81,6 +83,10 @@ def _by_video(pairs: Sequence[StoredPair], held_out: float) -> Split:
     chosen = set(order[: nearest + 1])
     train = tuple(s for s in pairs if s.pair.video not in chosen)
     return Split(train, tuple(s for s in pairs if s.pair.video in chosen))
+
+
+def _sides(split: Split) -> tuple[tuple[StoredPair, ...], tuple[StoredPair, ...]]:
+    return split.train, split.held_out
 
 
 def _times(pair: PatchPair) -> tuple[float, float]:

@@ -108,3 +108,28 @@ def test_a_beat_strikes_once_a_period_and_does_not_catch_up() -> None:
     assert [beat.strikes(t) for t in (0.0, 0.5, 0.9995, 1.1, 4.2, 4.3, 5.0)] == [
         *(True, False, True, False, True, False, True)
     ]
+
+
+def _runs(times_s: Iterable[float], distrusted_s: Sequence[float] = ()) -> dict[float, int]:
+    """The run of each query; the tracker came back badly at the distrusted moments."""
+    samples = [
+        dataclasses.replace(sample, step=Step(0.5, (1.0, 0.0), 1.0, 1.0))
+        if sample.sighting.time_s in distrusted_s
+        else sample
+        for sample in _track(times_s)
+    ]
+    settings = MiningSettings(gap_s=0.8, pairs_per_gap=6)
+    pairs = list(pairs_of(samples, settings, Tally()))
+    assert all(pair.query.run == pair.positive.run for pair in pairs)
+    return {pair.query.sighting.time_s: pair.query.run for pair in pairs}
+
+
+def test_a_track_that_is_trusted_throughout_is_one_run() -> None:
+    assert set(_runs(round(i * 0.1, 1) for i in range(50)).values()) == {0}
+
+
+def test_a_moment_that_no_trusted_pair_spans_begins_another_run() -> None:
+    runs = _runs([round(i * 0.1, 1) for i in range(50)], distrusted_s=[2.0])
+    # No pair has the step to 2.0 s inside it, so none spans the moment between 1.9 and 2.0.
+    assert {run for time_s, run in runs.items() if time_s < 1.95} == {0}
+    assert {run for time_s, run in runs.items() if time_s > 1.95} == {1}

@@ -2,13 +2,14 @@
 
 import hashlib
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.patches.relations import TrackSpans, different
+from toolkit.patches.relations import TrackSpans, different, followed_as
 from toolkit.patches.shards import Span, StoredPair
 from toolkit.patches.split import Split, check_disjoint, split_pairs
 from toolkit.records import Box, PatchPair, Sighting, TrackQuality
@@ -125,6 +126,30 @@ def test_tracks_that_repeat_each_other_once_are_unknown_throughout():
     # Also where the pairs that gave it away are in another batch.
     alone = different(spans.take(np.array([0, 2, 4])))
     np.testing.assert_array_equal(alone, [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("track", "followed"),
+    [
+        ("0123456789ab-0000-0007", "0123456789ab-0000-0007"),
+        ("0123456789ab-0000-0007r12", "0123456789ab-0000-0007"),
+        ("0123456789ab-0000-12345r1", "0123456789ab-0000-12345"),
+        ("somebody's-0000-0007r1", "somebody's-0000-0007r1"),
+        ("car1", "car1"),
+        ("", ""),
+    ],
+)
+def test_a_run_is_part_of_what_was_followed(track, followed):
+    assert followed_as(track) == followed
+
+
+def test_two_runs_of_one_track_are_unknown_and_no_labels_of_each_other():
+    names = ["0123456789ab-0000-0007", "0123456789ab-0000-0007r1", "0123456789ab-0000-0008"]
+    far = [pair(i, 100.0 * i, 100.0 * i + 1) for i in range(3)]
+    pairs = [replace(p, track=name) for p, name in zip(far, names, strict=True)]
+    spans = TrackSpans.of(pairs)
+    assert different(spans).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
+    assert len(set(spans.track.tolist())) == 3
 
 
 def test_a_pair_alone_differs_from_nothing():

@@ -1,8 +1,9 @@
 """From the samples of tracks to pairs that can be trusted."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit.mining.mined import MinedPair
 from toolkit.mining.modern.clock import HOLE_S, TICK_S, Beat
@@ -38,7 +39,37 @@ class _Chain:
     judged: bool = False
 
 
+@dataclass(slots=True)
+class _Run:
+    """The stretch of a track that its pairs vouch for without a break, and until when."""
+
+    number: int = -1
+    until_s: float = -math.inf
+
+
 def pairs_of(
+    samples: Iterable[TrackSample], settings: MiningSettings, tally: Tally
+) -> Iterator[MinedPair]:
+    """The pairs of tracks that can be trusted, each with the run of its track.
+
+    A tracker that passes from one thing to another in the middle of a track leaves a moment
+    that no trusted pair spans. What lies on both sides of such a moment are two runs: they
+    may show one thing or two. Raises as `_trusted_pairs` does.
+    """
+    runs: dict[int, _Run] = defaultdict(_Run)
+    for pair in _trusted_pairs(samples, settings, tally):
+        run = runs[pair.query.track]
+        if pair.query.sighting.time_s > run.until_s:
+            run.number += 1
+        run.until_s = max(run.until_s, pair.positive.sighting.time_s)
+        yield replace(
+            pair,
+            query=replace(pair.query, run=run.number),
+            positive=replace(pair.positive, run=run.number),
+        )
+
+
+def _trusted_pairs(
     samples: Iterable[TrackSample], settings: MiningSettings, tally: Tally
 ) -> Iterator[MinedPair]:
     """Pair samples with the first one that is a gap later, give or take half a tick.

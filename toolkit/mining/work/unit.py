@@ -137,7 +137,7 @@ def _samples(pairs: Iterable[MinedPair], unit: Unit, outcome: _Outcome) -> Itera
 
 def _record(pair: MinedPair, unit: Unit, query_phash: int, positive_phash: int) -> PatchPair:
     source = unit.source
-    track = track_name(source.sha256, unit.segment.index, pair.query.track)
+    track = track_name(source.sha256, unit.segment.index, pair.query)
     return PatchPair(
         key=f"{track}-{round(pair.query.sighting.time_s * 1000):08d}",
         video=source.sha256,

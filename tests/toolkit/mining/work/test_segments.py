@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from toolkit.images import encode_jpeg
+from toolkit.mining.mined import View
 from toolkit.mining.recipes import mined_pairs
 from toolkit.mining.regions import moving_regions
 from toolkit.mining.segments import SEGMENT_S, segments_of, track_name
@@ -19,6 +20,7 @@ from toolkit.mining.work.ledger import Ledger
 from toolkit.mining.work.parts import Part, Parts, content_bytes, digest_of
 from toolkit.mining.work.run import How, mine
 from toolkit.mining.work.unit import Source, Stamp
+from toolkit.patches.relations import followed_as
 from toolkit.patches.shards import PairSample, read_pairs, write_shard
 from toolkit.records import Box, PatchPair, Sighting, TrackQuality
 from toolkit.video.decode import frames
@@ -87,7 +89,13 @@ def test_keys_are_unique_and_say_track_and_time(clips, settings, segment_s, tmp_
 def test_segments_are_the_default_ones_and_a_short_clip_has_one(moving_clip):
     assert 120 <= SEGMENT_S <= 300
     assert segments_of(moving_clip) == [Segment(0)]
-    assert track_name("ab" * 32, 7, 12) == "abababababab-0007-0012"
+
+
+@pytest.mark.parametrize(("run", "name"), [(0, "0012"), (3, "0012r3")])
+def test_a_track_is_named_after_its_video_segment_and_run(run, name):
+    view = View(12, Sighting(1.0, Box(0, 0, 1, 1)), np.zeros((1, 1, 3), np.uint8), run)
+    assert track_name("ab" * 32, 7, view) == f"abababababab-0007-{name}"
+    assert followed_as(track_name("ab" * 32, 7, view)) == "abababababab-0007-0012"
 
 
 def test_a_region_of_a_damaged_video_comes_before_its_error(cut_clip, text_clip):
