@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +20,8 @@ class ModelCard:
 
     dim: length of an embedding; fingerprint: SHA-256 over weights and preprocessing, the
     same for a run and for every bundle exported from it; lineage: where it comes from
-    (run, recipe, step, hash of the training data), for people and for `vr explain`.
+    (run, recipe, step, hash of the training data), for people and for `vr explain`;
+    architecture: what a backbone of another package is built of, else empty.
     """
 
     backbone: str
@@ -28,6 +29,7 @@ class ModelCard:
     preprocessing: Preprocessing
     fingerprint: str
     lineage: Mapping[str, Any]
+    architecture: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in model.json."""
@@ -38,6 +40,7 @@ class ModelCard:
             "preprocessing": self.preprocessing.as_json(),
             "fingerprint": self.fingerprint,
             "lineage": dict(self.lineage),
+            **({"architecture": dict(self.architecture)} if self.architecture else {}),
         }
 
     @classmethod
@@ -55,6 +58,7 @@ class ModelCard:
                 preprocessing=Preprocessing.from_json(content["preprocessing"]),
                 fingerprint=str(content["fingerprint"]),
                 lineage=dict(content["lineage"]),
+                architecture=dict(content.get("architecture", {})),
             )
         except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
             raise MismatchError(f"{source} is no model card: {error!r}.") from error

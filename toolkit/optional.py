@@ -13,6 +13,9 @@ _EXTRAS = {
     "tensorrt": ("building TensorRT engines", "trt"),
     "tensorrt_rtx": ("building TensorRT-RTX engines", "rtx"),
     "torchcodec": ("decoding video on a GPU", "gpu"),
+    "transformers": ("a backbone hf:NAME", "hf"),
+    "huggingface_hub": ("a backbone hf:NAME", "hf"),
+    "timm": ("a backbone timm:NAME", "timm"),
 }
 
 
@@ -21,7 +24,7 @@ def require(name: str) -> ModuleType:
     gives, extra = _EXTRAS[name]
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError) as error:  # a wheel that does not fit this torch
         first = extra.split()[0]
         raise MissingError(
             f"{gives[0].upper()}{gives[1:]} needs the package {name}, which cannot be imported: "

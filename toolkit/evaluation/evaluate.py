@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.embedding import Embedder
+from toolkit.embedding import Embedder, Embeddings
 from toolkit.errors import TooFewHeldOutError
 from toolkit.evaluation.baselines import BASELINES
 from toolkit.evaluation.retrieval import (
@@ -18,6 +18,7 @@ from toolkit.evaluation.retrieval import (
 from toolkit.model_card import ModelCard
 from toolkit.patches.shards import StoredPair
 from toolkit.preprocess import Preprocessing
+from toolkit.records import PatchPair
 
 # Every query is held against every pair: memory and time grow with the square of this.
 MOST_PAIRS = 1000
@@ -25,11 +26,24 @@ MOST_PAIRS = 1000
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPatches:
-    """Held-out pairs in memory: uint8 (Q, height, width, 3) each, and who may find whom."""
+    """Held-out pairs in memory: uint8 (Q, height, width, 3) each, and who may find whom.
+
+    records: where and when each pair was seen, (Q).
+    """
 
     queries: NDArray[np.uint8]
     positives: NDArray[np.uint8]
     gallery: Gallery
+    records: Sequence[PatchPair]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How well an embedder finds held-out pairs, and the embeddings it was told from, (Q, dim)."""
+
+    metrics: RetrievalMetrics
+    queries: Embeddings
+    positives: Embeddings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +69,20 @@ def load_held_out(pairs: Sequence[StoredPair], preprocessing: Preprocessing) -> 
         preprocessing.fit_batch([stored.read_query() for stored in pairs]),
         preprocessing.fit_batch([stored.read_positive() for stored in pairs]),
         build_gallery([stored.pair for stored in pairs]),
+        [stored.pair for stored in pairs],
     )
 
 
 def evaluate(embedder: Embedder, held_out: HeldOutPatches) -> RetrievalMetrics:
     """Recall@1, recall@5 and MAP@R of an embedder."""
+    return embed_and_evaluate(embedder, held_out).metrics
+
+
+def embed_and_evaluate(embedder: Embedder, held_out: HeldOutPatches) -> Evaluation:
+    """The same with the embeddings, for those who want to look at what is found."""
     queries, positives = embedder.embed(held_out.queries), embedder.embed(held_out.positives)
-    return retrieval_metrics(queries, positives, held_out.gallery)
+    metrics = retrieval_metrics(queries, positives, held_out.gallery)
+    return Evaluation(metrics, queries, positives)
 
 
 def evaluate_baselines(held_out: HeldOutPatches) -> dict[str, RetrievalMetrics]:
@@ -95,6 +116,7 @@ def random_network(card: ModelCard) -> Embedder:
             card.backbone,
             card.preprocessing,
             card.dim,
-            mean_image=backbone_defaults(card.backbone).mean_image,
+            mean_image=backbone_defaults(card.backbone, card.architecture).mean_image,
+            architecture=card.architecture,
         )
     return TorchEmbedder(network, replace(card, fingerprint="random", lineage={"seed": 0}))

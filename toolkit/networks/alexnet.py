@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import UsageError
-from toolkit.networks.backbones import BackboneDefaults
+from toolkit.networks.backbones import Backbone, BackboneDefaults
 from toolkit.preprocess import Preprocessing
 
 DEFAULTS = BackboneDefaults(
@@ -72,3 +72,6 @@ def _pool5_size(pixels: int) -> int:
 def build(*, dim: int, height: int, width: int) -> nn.Module:
     """A freshly initialised AlexNet; gaussian 0.01 (fully connected 0.005)."""
     return AlexNet(dim, height, width)
+
+
+BACKBONES = {"alexnet": Backbone(DEFAULTS, build, head="fc7")}

@@ -4,10 +4,18 @@ This whole module is what is trained, saved and exported, so that no step of it 
 lost between training and use.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from toolkit.networks.backbones import build_backbone
+from toolkit.networks.backbones import (
+    Architecture,
+    BackboneDefaults,
+    PerChannel,
+    describe_backbone,
+    find_backbone,
+)
 from toolkit.preprocess import Preprocessing
 
 NORM_FLOOR = 1e-6  # added to the length before dividing, as the published prototxt does
@@ -25,7 +33,13 @@ class InputLayer(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, preprocessing: Preprocessing, *, mean_image: bool = False) -> None:
+    def __init__(
+        self,
+        preprocessing: Preprocessing,
+        *,
+        mean_image: bool = False,
+        defaults: BackboneDefaults | None = None,
+    ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
         shape = (3, preprocessing.height, preprocessing.width) if mean_image else (3, 1, 1)
@@ -33,6 +47,15 @@ class InputLayer(nn.Module):
         self.register_buffer("mean", torch.full(shape, middle))
         deviation = 1.0 if mean_image else middle / 2
         self.register_buffer("deviation", torch.full((3, 1, 1), deviation))
+        if defaults is not None and not mean_image:
+            self._fill(self.mean, defaults.mean)
+            self._fill(self.deviation, defaults.deviation)
+
+    def _fill(self, buffer: Tensor, values: PerChannel | None) -> None:
+        """Published statistics; those of gray stay per channel, as is usual with such weights."""
+        if values is not None:
+            ordered = values[::-1] if self.preprocessing.channels == "bgr" else values
+            buffer.copy_(torch.tensor(ordered).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [B, height, width, 3] to float [B, 3, height, width]."""
@@ -55,19 +78,33 @@ class InputLayer(nn.Module):
 
 
 class EmbeddingNetwork(nn.Module):
-    """uint8 [B, height, width, 3] RGB to float [B, dim], each row of length 1."""
+    """uint8 [B, height, width, 3] RGB to float [B, dim], each row of length 1.
+
+    architecture: what a backbone of another package is built of, where it is known already;
+    None asks for it by name. Raises UsageError, MissingError.
+    """
 
     def __init__(
-        self, backbone: str, preprocessing: Preprocessing, dim: int, *, mean_image: bool = False
+        self,
+        backbone: str,
+        preprocessing: Preprocessing,
+        dim: int,
+        *,
+        mean_image: bool = False,
+        architecture: Architecture | None = None,
     ) -> None:
         super().__init__()
         self.backbone_name = backbone
         self.preprocessing = preprocessing
         self.dim = dim
-        self.preprocess = InputLayer(preprocessing, mean_image=mean_image)
-        self.backbone = build_backbone(
-            backbone, dim=dim, height=preprocessing.height, width=preprocessing.width
+        self.initial: dict[str, Any] = {}  # what the weights began from, if they were not drawn
+        self.architecture = (
+            describe_backbone(backbone) if architecture is None else dict(architecture)
         )
+        made = find_backbone(backbone, self.architecture)
+        self.head_name = made.head
+        self.preprocess = InputLayer(preprocessing, mean_image=mean_image, defaults=made.defaults)
+        self.backbone = made.build(dim=dim, height=preprocessing.height, width=preprocessing.width)
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [B, height, width, 3] to float [B, dim]."""

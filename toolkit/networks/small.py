@@ -9,7 +9,7 @@ of them keeps it from trusting too few.
 import torch
 from torch import Tensor, nn
 
-from toolkit.networks.backbones import BackboneDefaults
+from toolkit.networks.backbones import Backbone, BackboneDefaults
 from toolkit.preprocess import Preprocessing
 
 DEFAULTS = BackboneDefaults(
@@ -97,3 +97,6 @@ class SmallNetwork(nn.Module):
 def build(*, dim: int, height: int, width: int) -> nn.Module:  # noqa: ARG001 - any size fits
     """A freshly initialised small network; mean pooling makes it free of the input size."""
     return SmallNetwork(dim)
+
+
+BACKBONES = {"small": Backbone(DEFAULTS, build)}
