@@ -11,10 +11,13 @@ from toolkit.training.run_folder import DataRecord, RunFolder
 def held_out_pairs(run: RunFolder, patches: Path | None = None) -> Sequence[StoredPair]:
     """The held-out pairs of a run, in its order; none where it held out none.
 
+    A network that was imported has seen none of the pairs here, and all of them are for it.
     patches: where the shards lie now, if they were moved. Raises MismatchError when some of
     the pairs are no longer there.
     """
     record = run.read_data()
+    if was_imported(record):
+        return read_pairs(_folder(record, patches))
     return _pick(run, record, record.held_out, patches)
 
 
@@ -33,8 +36,18 @@ def proof_pairs(
     return pairs[::stride]
 
 
+def was_imported(record: DataRecord) -> bool:
+    """Whether the run holds a network that was not trained here (`vr import caffe`)."""
+    return record.train_pairs == 0
+
+
 def _folder(record: DataRecord, patches: Path | None) -> Path:
     folder = Path(record.patches) if patches is None else patches
+    if not folder.exists() and was_imported(record):
+        raise MismatchError(
+            f"An imported model brings no pairs of its own, and there are none at {folder}.",
+            mend="Mine some video first (vr mine), or give a folder of pairs with --patches.",
+        )
     if not folder.exists():
         raise MismatchError(
             f"The patches that the run was trained on are not at {folder}.",

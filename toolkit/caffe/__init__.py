@@ -1,0 +1,1 @@
+"""Files of Caffe, read without Caffe: models, means and network descriptions."""
