@@ -14,7 +14,7 @@ _BROKEN_PIPE = 1
 
 
 def run_command(command: Any, arguments: list[str], **settings: Any) -> int:
-    """Run a command and return its exit code (DESIGN: 0, 1, 2, 3, 4, 5, 6, 130)."""
+    """Run a command and return its exit code (0 to 6, and 130; docs/cli.md)."""
     as_json = asks_for_json(arguments)
     try:
         result = command.main(arguments, prog_name="vr", standalone_mode=False, **settings)

@@ -8,7 +8,7 @@ from types import FrameType
 
 import typer
 
-from cli.commands import demo, evaluate, export, index, mine, search, train
+from cli.commands import demo, evaluate, export, import_, index, mine, runs, search, train
 from cli.config import FILE_NAME, read_config
 from cli.failures import asks_for_json, report, run_command
 from toolkit.errors import UsageError
@@ -28,6 +28,8 @@ app.command("mine")(mine.mine)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("runs")(runs.runs)
+app.add_typer(import_.app, name="import")
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("demo")(demo.demo)
@@ -71,7 +73,8 @@ def main(arguments: list[str]) -> int:
         defaults = read_config(Path(FILE_NAME), command)
     except UsageError as error:
         return report(error, as_json=asks_for_json(arguments))
-    return run_command(command, arguments, default_map=defaults)
+    # Commands that start processes of themselves find the line again in context.obj.
+    return run_command(command, arguments, default_map=defaults, obj=arguments)
 
 
 if __name__ == "__main__":

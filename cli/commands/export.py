@@ -54,7 +54,7 @@ def export_run(run: Path, out: Path, patches: Path | None = None) -> "ExportRepo
     from deploy.export import export_bundle
     from toolkit.errors import UsageError
     from toolkit.model_card import FILE_NAME, ModelCard
-    from toolkit.training.held_out import proof_pairs
+    from toolkit.training.held_out import proof_pairs, was_imported
     from toolkit.training.run_folder import RunFolder
 
     folder = RunFolder.open(run)
@@ -64,7 +64,8 @@ def export_run(run: Path, out: Path, patches: Path | None = None) -> "ExportRepo
             mend=f"Go on with: {folder.resume_command}",
         )
     fit = ModelCard.read(folder.path).preprocessing.fit_batch
-    if not folder.read_data().held_out:
+    record = folder.read_data()
+    if not record.held_out and not was_imported(record):
         warn("the run held nothing out: the export is proven on patches it was trained on")
     pairs = proof_pairs(folder, patches)
     return export_bundle(

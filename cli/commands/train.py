@@ -1,108 +1,86 @@
 """`vr train`: pair shards to a trained network; mines first where nothing was mined yet."""
+# ruff: noqa: ARG001 - cli.train_flags reads the flags that are settings from the context
 
+import re
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli.commands.mine import mine_with_bar
-from cli.commands.mine import tell as tell_mining
-from cli.options import DEFAULT_PATCHES, DEFAULT_RUNS, Device, Json, Overwrite, Patches, Workers
+from cli import train_flags as flags
+from cli.mine_first import mine_if_needed
+from cli.options import DEFAULT_PATCHES, DEFAULT_RUNS, Json, Patches
 from cli.output import Bar, count, emit, plain, progress_bar, say, show_line, warn
-from toolkit.errors import InputError, UsageError
-from toolkit.workspace import write_bytes
+from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from toolkit.training.loop import Machine, TrainProgress, TrainReport
+    from toolkit.training.loop import Machine, TrainReport
     from toolkit.training.run_folder import RunFolder
+    from toolkit.training.session import TrainProgress
     from toolkit.training.settings import TrainSettings
-
-UNFINISHED = ".mining"
-_RECIPE = "Recipe"
-_RUN = "Run"
 
 
 def train(
     context: typer.Context,
     patches: Patches = DEFAULT_PATCHES,
-    recipe: Annotated[
-        str, typer.Option(help="modern or wang2015.", rich_help_panel=_RECIPE)
-    ] = "modern",
-    backbone: Annotated[
-        str | None, typer.Option(help="alexnet or small.", rich_help_panel=_RECIPE)
-    ] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="rank-hard or infonce.", rich_help_panel=_RECIPE)
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Input height and width, pixels.", rich_help_panel=_RECIPE)
-    ] = None,
-    dim: Annotated[
-        int | None, typer.Option(help="Length of an embedding.", rich_help_panel=_RECIPE)
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Batches to learn from.", rich_help_panel=_RECIPE)
-    ] = None,
-    batch_pairs: Annotated[
-        int | None, typer.Option(help="Pairs in a batch.", rich_help_panel=_RECIPE)
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option(help="Learning rate.", rich_help_panel=_RECIPE)
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Hold out by time (the end of each video) or by video."),
-    ] = None,
-    held_out: Annotated[
-        float | None, typer.Option(help="Part of the footage to measure on, 0 to 0.9.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same result.")] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name of the run.", show_default="date and time", rich_help_panel=_RUN),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs.", rich_help_panel=_RUN)] = (
-        DEFAULT_RUNS
-    ),
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with --name, or the latest.", rich_help_panel=_RUN),
-    ] = False,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
-    workers: Workers = 1,
+    recipe: flags.Recipe = "modern",
+    backbone: flags.Backbone = None,
+    init: flags.Init = None,
+    size: flags.Size = None,
+    dim: flags.Dim = None,
+    gray: flags.Gray = False,
+    loss: flags.Loss = None,
+    steps: flags.Steps = None,
+    batch_pairs: flags.BatchPairs = None,
+    rate: flags.Rate = None,
+    ema: flags.Ema = None,
+    positives: flags.Positives = None,
+    turn: flags.Turn = None,
+    seed: flags.Seed = None,
+    assignments: flags.Assignments = None,
+    split: flags.SplitBy = None,
+    held_out: flags.HeldOut = None,
+    keep: flags.Keep = None,
+    name: flags.Name = None,
+    out: flags.Out = DEFAULT_RUNS,
+    resume: flags.Resume = False,
+    overwrite: flags.Overwrite = False,
+    device: flags.Device = "auto",
+    gpus: flags.Gpus = None,
+    workers: flags.Workers = 1,
+    compile: flags.Compile = None,
     as_json: Json = False,
 ) -> int:
     """Train an embedding network on mined pairs (and mine this folder's video first if need be).
 
-    Ctrl-C leaves a run that --resume takes up again.
+    Ctrl-C leaves a run that --resume takes up again; so does a kill, but for the last minute.
     """
-    from toolkit.device import resolve_device
+    from toolkit.training.launch import errors_to_launcher
     from toolkit.training.loop import Machine
-    from toolkit.training.run_folder import RunFolder
-    from toolkit.training.settings import TrainSettings
 
-    changes: dict[str, Any] = {
-        "backbone": backbone, "loss": loss, "size": size, "dim": dim, "steps": steps,
-        "batch_pairs": batch_pairs, "rate": rate, "split": split, "held_out": held_out,
-        "seed": seed,
-    }  # fmt: skip
-    resolve_device(device)
     if name is not None:
         _check_name(name)
     code = 0
     if resume:
-        typed = _typed(context)
-        _refuse_changes(typed, {*changes, "recipe", "overwrite"})
-        run = RunFolder.open(out / (name or "latest"))
+        run = _run_to_resume(context, out / (name or "latest"))
         settings = run.read_settings()
-        patches = patches if "patches" in typed else Path(run.read_data().patches)
+        if not flags.comes_from(context, "patches", "COMMANDLINE"):
+            patches = Path(run.read_data().patches)
     else:
-        settings = TrainSettings.from_recipe(recipe, changes)
-        run = RunFolder.create(out / (name or _new_name(settings)), overwrite=overwrite)
-        code = _mine_if_needed(patches)
-    report = train_with_bar(patches, run, settings, Machine(device, workers), resume=resume)
+        settings = flags.training_settings(context)
+        run = _new_run(out / (name or _new_name(settings)), settings, context)
+    several = gpus if gpus and not _launched() else 0
+    if several:
+        _check_launch(settings, several, device)
+    if not resume and not _launched():
+        code = mine_if_needed(patches)
+    if several > 1:
+        return max(code, _launch(context, several, run))
+    with errors_to_launcher():
+        report = train_with_bar(patches, run, settings, Machine(device, workers), resume=resume)
+    if not _leads():
+        return code
     tell(report)
     if as_json:
         emit(as_contract(report))
@@ -121,53 +99,75 @@ def _check_name(name: str) -> None:
 
 
 def _new_name(settings: "TrainSettings") -> str:
-    return f"{datetime.now():%Y%m%d-%H%M%S}-{settings.backbone}"
+    backbone = re.sub(r"[^\w.+-]+", "-", settings.backbone)  # hf:someone/some-name
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{backbone}"
 
 
-def _typed(context: typer.Context) -> set[str]:
-    """The options that stand on the command line, not in vr.toml or among the defaults."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+def _new_run(path: Path, settings: "TrainSettings", context: typer.Context) -> "RunFolder":
+    """A place for a new run on a machine that can compute it: nothing is loaded before."""
+    from toolkit.networks.initial import check_initial
+    from toolkit.training.computing import check_machine
+    from toolkit.training.run_folder import RunFolder
+
+    check_machine(settings, context.params["device"])
+    if settings.init:
+        check_initial(settings.backbone, settings.init)
+    if not _leads():
+        return RunFolder(path)  # the first process has looked, and may have begun
+    return RunFolder.create(path, overwrite=context.params["overwrite"])
 
 
-def _refuse_changes(typed: set[str], settings: set[str]) -> None:
-    given = sorted(name.replace("_", "-") for name in typed & settings)
+def _run_to_resume(context: typer.Context, path: Path) -> "RunFolder":
+    from toolkit.device import resolve_device
+    from toolkit.training.held_out import was_imported
+    from toolkit.training.run_folder import RunFolder
+
+    given = flags.typed_settings(context)
+    if flags.comes_from(context, "overwrite", "COMMANDLINE"):
+        given.append("--overwrite")
     if given:
         raise UsageError(
-            f"--resume goes on with the settings of the run; --{given[0]} cannot change them.",
+            f"--resume goes on with the settings of the run; {given[0]} cannot change them.",
             mend="Leave it out, or start a new run with --name.",
         )
-
-
-def _mine_if_needed(patches: Path) -> int:
-    """Mine the videos of this folder where there are no shards yet; the exit code so far."""
-    from toolkit.mining.settings import MiningSettings
-    from toolkit.patches.shards import find_shards
-    from toolkit.video.find import find_videos
-
-    # It stands while this folder is being mined: a kill in the middle must not leave a run
-    # that silently trains on the first few videos.
-    unfinished = patches / UNFINISHED
-    if find_shards(patches) and not unfinished.exists():
-        return 0
-    if patches != DEFAULT_PATCHES or not find_videos([Path()], lambda *_: None):
-        raise InputError(
-            f"There are no mined pairs in {patches}"
-            + ("." if patches != DEFAULT_PATCHES else ", and no video in this folder."),
-            mend="Mine some video first (vr mine FOLDER_OF_VIDEO), or go to a folder with video.",
+    resolve_device(context.params["device"])
+    run = RunFolder.open(path)
+    if was_imported(run.read_data()):
+        raise UsageError(
+            f"{run.path} was imported, not trained here: there is nothing to resume.",
+            mend=f"Start a new run from its weights with --init {run.path}",
         )
-    say("no mined pairs yet: mining the videos of this folder first")
-    write_bytes(unfinished, b"vr train is mining the videos of the folder above\n")
-    report, audit = mine_with_bar([Path()], patches, MiningSettings())
-    unfinished.unlink()
-    tell_mining(report, audit)
-    if not report.total_pairs:
-        raise InputError(
-            "Nothing that moves was found in the videos of this folder: there are no pairs to "
-            "train on.",
-            mend="Add video in which things move, or mine with other settings (vr mine -h).",
-        )
-    return 3 if report.quarantined else 0
+    return run
+
+
+def _launched() -> bool:
+    """Whether somebody has started several processes already, of which this is one."""
+    from toolkit.training.distributed import current
+
+    return current().world > 1
+
+
+def _leads() -> bool:
+    """Whether this is the process that writes and speaks, of those that train together."""
+    from toolkit.training.distributed import current
+
+    return current().rank == 0
+
+
+def _check_launch(settings: "TrainSettings", gpus: int, device: str) -> None:
+    """Refuse what cannot be shared among so many GPUs, before anything is mined or read."""
+    from toolkit.training.distributed import check_batch
+    from toolkit.training.launch import check_gpus
+
+    check_batch(settings.batch_pairs, gpus)
+    check_gpus(gpus, device)
+
+
+def _launch(context: typer.Context, gpus: int, run: "RunFolder") -> int:
+    """Start a process for each GPU with the same command line; they all need the same name."""
+    from toolkit.training.launch import launch
+
+    return launch(gpus, "cli.main", [*context.obj, "--name", run.path.name])
 
 
 def train_with_bar(
@@ -178,12 +178,14 @@ def train_with_bar(
     *,
     resume: bool = False,
 ) -> "TrainReport":
-    """Train with a progress bar over the steps."""
+    """Train with a progress bar over the steps; only the first of several processes shows one."""
     from toolkit.device import resolve_device
     from toolkit.training.loop import train as run_training
 
+    if not _leads():
+        return run_training(patches, run, settings, resume=resume, machine=machine)
     say(
-        f"training {settings.backbone} with {settings.loss} for {settings.steps} steps "
+        f"training {plain(settings.backbone)} with {settings.loss} for {settings.steps} steps "
         f"on {resolve_device(machine.device)}"
     )
     with progress_bar("training", settings.steps, count=True) as bar:
@@ -200,6 +202,8 @@ def train_with_bar(
 def _show(bar: Bar, at: "TrainProgress") -> None:
     recall = "" if at.recall_at_1 is None else f"  R@1 {at.recall_at_1:.2f}"
     bar.at(at.step, at.steps, f"loss {at.loss:.3f}{recall}  {at.pairs_per_second:.0f} pairs/s")
+    for note in at.notes:
+        warn(plain(note))
 
 
 def tell(report: "TrainReport") -> None:

@@ -15,8 +15,9 @@ HEAVY = (
 )  # fmt: skip
 
 COMMANDS = {
-    "vr": ["mine", "train", "eval", "export", "index", "search", "demo"],
+    "vr": ["mine", "train", "eval", "export", "runs", "import", "index", "search", "demo"],
     "vr index": ["build", "info"],
+    "vr import": ["caffe", "mean", "trainlist"],
 }
 
 

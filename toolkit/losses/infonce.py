@@ -1,13 +1,23 @@
-"""InfoNCE over the pairs of a batch (van den Oord et al. 2018; symmetric, as in SimCLR)."""
+"""InfoNCE over the pairs of a batch (van den Oord et al. 2018), with several positives.
+
+Where a track comes with several pairs, all its rows are positives of each other, as in
+"Supervised Contrastive Learning" (Khosla et al. 2020, the loss L_out); with one pair a track
+it is the symmetric loss of SimCLR.
+"""
+
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from toolkit.losses.batch import check_pairs
+from toolkit.losses.base import PairLoss, check_pairs
+
+if TYPE_CHECKING:
+    from toolkit.training.settings import TrainSettings
 
 
-class InfoNceLoss(nn.Module):
-    """Each row must find its partner among all rows of other labels.
+class InfoNceLoss(PairLoss):
+    """Each row must find every other row of its label among all the rows but itself.
 
     temperature: divides the cosine similarity; smaller looks harder at near negatives.
     """
@@ -25,17 +35,22 @@ class InfoNceLoss(nn.Module):
         generator: torch.Generator | None = None,  # noqa: ARG002 - nothing is drawn here
         negatives: Tensor | None = None,
     ) -> Tensor:
-        """The loss of L2-normalised embeddings (2P, D) with labels (2P,), a scalar.
+        """Minus the log-probability of the positives: their mean, then the mean over rows.
 
-        negatives: boolean (P, 2P), the rows that may be negatives of each pair besides
-        having another label; None for all of them.
+        A row of another label that is no negative (see PairLoss) counts neither way.
         """
         check_pairs(embeddings, labels)
         logits = embeddings @ embeddings.T / self.temperature
-        rows = torch.arange(len(embeddings), device=embeddings.device)
-        partner = rows ^ 1  # 2i <-> 2i+1
-        unknown = labels[:, None] == labels[None]  # itself and the rest of its track
+        positives = labels[:, None] == labels[None]
+        left_out = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         if negatives is not None:
-            unknown |= ~negatives.repeat_interleave(2, 0)
-        unknown[rows, partner] = False
-        return nn.functional.cross_entropy(logits.masked_fill(unknown, -torch.inf), partner)
+            left_out = left_out | ~(positives | negatives.repeat_interleave(2, 0))
+        positives = positives & ~left_out
+        total = logits.masked_fill(left_out, -torch.inf).logsumexp(1)
+        mean = logits.masked_fill(~positives, 0).sum(1) / positives.sum(1)
+        return (total - mean).mean()
+
+
+def build(settings: "TrainSettings") -> PairLoss:
+    """The loss with the settings of a run."""
+    return InfoNceLoss(settings.temperature)

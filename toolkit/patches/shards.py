@@ -52,19 +52,30 @@ class StoredPair:
 
     def read_query(self) -> RgbImage:
         """Decode the query patch, uint8 RGB. Raises ShardError or ImageError."""
-        return self._read(self.query, "query.jpg")
+        return decode_image(self.read_bytes("query.jpg"), name=self.name("query.jpg"))
 
     def read_positive(self) -> RgbImage:
         """Decode the positive patch, uint8 RGB. Raises ShardError or ImageError."""
-        return self._read(self.positive, "positive.jpg")
+        return decode_image(self.read_bytes("positive.jpg"), name=self.name("positive.jpg"))
 
-    def _read(self, span: Span, part: str) -> RgbImage:
-        with self.shard.open("rb") as stream:
-            content = os.pread(stream.fileno(), span.size, span.offset)
-        name = f"{self.shard}:{self.pair.key}.{part}"
+    def name(self, part: str) -> str:
+        """What messages call a part."""
+        return f"{self.shard}:{self.pair.key}.{part}"
+
+    def read_bytes(self, part: str) -> bytes:
+        """The file "query.jpg" or "positive.jpg" as it lies in the shard. Raises ShardError."""
+        span = self.query if part == "query.jpg" else self.positive
+        try:
+            handle = os.open(self.shard, os.O_RDONLY)
+            try:
+                content = os.pread(handle, span.size, span.offset)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise ShardError(f"Cannot read {self.name(part)}: {error.strerror}.") from error
         if len(content) != span.size:
-            raise ShardError(f"{name} is cut short.", mend="Mine the video again.")
-        return decode_image(content, name=name)
+            raise ShardError(f"{self.name(part)} is cut short.", mend="Mine the video again.")
+        return content
 
 
 def write_shard(target: Path, samples: Iterable[PairSample]) -> int:

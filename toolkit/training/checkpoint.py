@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from toolkit.errors import MismatchError
-from toolkit.workspace import write_bytes
+from toolkit.workspace import atomic_file
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,14 @@ class Checkpoint:
     """The state after `step` steps.
 
     The rate, the order of the pairs and the augmentation are functions of (seed, step), so
-    the step is their state; torch_rng is kept for backbones that draw on their own.
+    the step is their state; torch_rng is kept for backbones that draw on their own. ema: the
+    averaged weights, {} where none are kept.
     """
 
     step: int
     best_recall: float
     model: dict[str, Any]
+    ema: dict[str, Any]
     optimizer: dict[str, Any]
     settings: dict[str, Any]
     data_digest: str
@@ -36,7 +38,8 @@ def save_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
     # In memory first: torch's own writer does not say that the disk is full.
     buffer = io.BytesIO()
     torch.save({"version": VERSION, **content}, buffer)
-    write_bytes(target, buffer.getvalue())
+    with atomic_file(target) as draft:
+        draft.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(source: Path) -> Checkpoint:
@@ -48,9 +51,12 @@ def load_checkpoint(source: Path) -> Checkpoint:
             f"{source} is no readable checkpoint: {error}",
             mend="Take another checkpoint, or train again.",
         ) from error
-    if not isinstance(content, dict) or content.pop("version", None) != VERSION:
+    version = content.pop("version", None) if isinstance(content, dict) else None
+    if version != VERSION:
         raise MismatchError(
-            f"{source} is no checkpoint of version {VERSION}.", mend="Use the vr that wrote it."
+            f"{source} is no checkpoint of version {VERSION}"
+            + (f" but of version {version}." if isinstance(version, int) else "."),
+            mend="Go on with the vr that wrote it, or train again.",
         )
     try:
         return Checkpoint(**content)

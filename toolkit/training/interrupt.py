@@ -27,7 +27,9 @@ def stop_between_steps() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
+    # Who was started not to hear a signal (nohup, the processes of one run) goes on so.
+    both = (signal.SIGINT, signal.SIGTERM)
+    signals = [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
     before = [signal.signal(number, request.ask) for number in signals]
     try:
         yield request

@@ -11,8 +11,9 @@ from toolkit.errors import InputError, TooFewHeldOutError
 from toolkit.evaluation.evaluate import HeldOutPatches, load_held_out
 from toolkit.patches.shards import StoredPair, read_pairs
 from toolkit.patches.split import Split, SplitBy, split_pairs
-from toolkit.training.batches import Batches, BatchPlan, PairDataset
+from toolkit.training.batches import ALL, Batches, PairDataset, Share
 from toolkit.training.run_folder import DataRecord
+from toolkit.training.sampling import BatchPlan
 from toolkit.training.settings import TrainSettings
 
 
@@ -26,10 +27,18 @@ class TrainingData:
     record: DataRecord
 
 
-def prepare_data(patches: Path, settings: TrainSettings, workers: int) -> TrainingData:
-    """Read and split the pairs of a folder of shards.
+def prepare_data(
+    patches: Path,
+    settings: TrainSettings,
+    workers: int,
+    share: Share = ALL,
+    *,
+    pin: bool = False,
+) -> TrainingData:
+    """Read and split the pairs of a folder of shards; workers, share and pin as in Batches.
 
-    Raises InputError when there are none or too few, ShardError for a damaged shard.
+    What is measured on is loaded for the first share only. Raises InputError when there are
+    none or too few, ShardError for a damaged shard.
     """
     pairs = read_pairs(patches)
     if not pairs:
@@ -39,15 +48,15 @@ def prepare_data(patches: Path, settings: TrainSettings, workers: int) -> Traini
         )
     split = split_pairs(pairs, cast(SplitBy, settings.split), settings.held_out)
     dataset = PairDataset(split.train, settings.preprocessing)
-    plan = BatchPlan(len(split.train), settings.batch_pairs, settings.seed)
+    plan = BatchPlan([stored.pair for stored in split.train], settings)
     record = DataRecord(
         patches=str(patches),
         digest=_digest(split),
         train_pairs=len(split.train),
         held_out=tuple(stored.pair.key for stored in split.held_out),
     )
-    held_out = _measurable(split.held_out, settings)
-    return TrainingData(dataset, Batches(dataset, plan, workers), held_out, record)
+    held_out = _measurable(split.held_out, settings) if share.rank == 0 else None
+    return TrainingData(dataset, Batches(dataset, plan, workers, share, pin=pin), held_out, record)
 
 
 def _measurable(held_out: Sequence[StoredPair], settings: TrainSettings) -> HeldOutPatches | None:

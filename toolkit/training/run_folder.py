@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ from toolkit.training.settings import TrainSettings
 from toolkit.workspace import RUNS, atomic_folder, read_json, storage_errors, write_json
 
 LATEST = "latest"
+INITIAL = "initial.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,19 @@ class RunFolder:
             )
         return cls(path)
 
-    def begin(self, settings: TrainSettings, data: DataRecord) -> None:
-        """Put the new run in the place of whatever is there. Raises StorageError."""
+    def begin(
+        self, settings: TrainSettings, data: DataRecord, initial: Mapping[str, Any] | None = None
+    ) -> None:
+        """Put the new run in the place of whatever is there. Raises StorageError.
+
+        initial: what its weights began from (toolkit.networks.initial), if not drawn.
+        """
         with atomic_folder(self.path) as draft:
             new = RunFolder(draft)
             new.checkpoints.mkdir()
             new._write_settings(settings, data)
+            if initial:
+                write_json(draft / INITIAL, dict(initial))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -121,6 +130,11 @@ class RunFolder:
             },
         )
         write_json(self.path / "settings.json", settings.as_json())
+
+    def read_initial(self) -> dict[str, Any]:
+        """What the weights began from; empty where they were drawn. Raises MismatchError."""
+        path = self.path / INITIAL
+        return read_json(path, "record of the first weights") if path.exists() else {}
 
     def read_settings(self) -> TrainSettings:
         """Raises MismatchError or UsageError."""

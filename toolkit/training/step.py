@@ -1,29 +1,40 @@
 """One training step: from a batch of uint8 patches to changed weights."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from toolkit.losses import InfoNceLoss, RankHardLoss
+from toolkit.losses import build_loss
 from toolkit.networks.embedder import EmbeddingNetwork
-from toolkit.training.augment import augment, mirror
+from toolkit.training.augment import Rows, augment, mirror
 from toolkit.training.batches import Batch
+from toolkit.training.computing import uses_bfloat16
+from toolkit.training.distributed import ALONE, Team
+from toolkit.training.ema import Ema
+from toolkit.training.optimizers import make_optimizer
 from toolkit.training.schedule import negative_ratios_at, rate_at
 from toolkit.training.settings import TrainSettings
+from toolkit.training.union import Place, check_compilable, share_layers
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step saw; tensors stay on the device, so that nothing waits for them."""
+    """What a step saw; tensors stay on the device, so that nothing waits for them.
+
+    loss: a scalar; embeddings: float32 (2P, dim), before the weights changed; pixels: float
+    RGB (2L, 3, height, width) of 0..255, this process's own patches as they were shown.
+    """
 
     loss: Tensor
     embeddings: Tensor
+    pixels: Tensor
 
 
 class TrainingNetwork(nn.Module):
-    """Augmented pixels to embeddings: what a step differentiates (and DDP would wrap)."""
+    """Augmented pixels to embeddings: what a step differentiates, in one process or several."""
 
     def __init__(self, network: EmbeddingNetwork) -> None:
         super().__init__()
@@ -36,76 +47,106 @@ class TrainingNetwork(nn.Module):
 
 
 class Trainer:
-    """The network, its optimizer and its loss; everything random is drawn from (seed, step)."""
+    """The network, its optimizer and its loss; everything random is drawn from (seed, step).
 
-    def __init__(self, network: EmbeddingNetwork, settings: TrainSettings, device: str) -> None:
+    team: the processes that compute a step together; each takes its share of the rows.
+    """
+
+    def __init__(
+        self,
+        network: EmbeddingNetwork,
+        settings: TrainSettings,
+        device: str,
+        team: Team = ALONE,
+    ) -> None:
         network.to(device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
         self.device = device
-        self.model = TrainingNetwork(self.network)
-        self.optimizer = _optimizer(network, settings)
-        self.loss = _loss(settings)
-        self.generator = torch.Generator(device)
+        self.team = team
+        self.place = Place()
+        if team.world > 1:
+            share_layers(self.network, self.place)
+            if settings.compile:
+                check_compilable(self.network)
+        # The networks of other packages may have weights that no embedding depends on.
+        unused = ":" in settings.backbone
+        self.model: Callable[[Tensor], Tensor]
+        self.model = team.wrap(TrainingNetwork(self.network), unused=unused)
+        if settings.compile:
+            # The network itself stays as it is: its weights keep their names.
+            self.model = torch.compile(self.model)
+        self.optimizer = make_optimizer(self.network, settings)
+        self.ema = Ema(self.network, settings.ema) if settings.ema else None
+        self.loss = build_loss(settings.loss, settings)
+        # Of the CPU: the same draws on every device.
+        self.generator = torch.Generator()
+        self.loss_generator = torch.Generator()
         self.autocast = torch.autocast(
             device, torch.bfloat16, enabled=uses_bfloat16(settings.precision, device)
         )
 
+    @property
+    def result(self) -> EmbeddingNetwork:
+        """The network that is measured and saved: the averaged one where there is one."""
+        return self.ema.network if self.ema else self.network
+
     def step(self, step: int, batch: Batch) -> StepResult:
         """Learn from a batch as step `step` (0-based)."""
-        self.generator.manual_seed((self.settings.seed << 32) + step)
-        torch.manual_seed((self.settings.seed << 32) + step)
+        seed = (self.settings.seed << 32) + step
+        torch.manual_seed(seed)
+        self.generator.manual_seed(seed)
+        self.loss_generator.manual_seed(seed + (1 << 31))  # not what moves the pictures
         self._set_schedule(step)
-        self.model.train()
-        pixels = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
-        change = augment if self.settings.augment else mirror
-        changed = change(pixels, self.generator)
+        self.network.train()
+        total = len(batch.labels)
+        self.place.first, self.place.total = batch.first_row, total
+        pixels = self._moved(batch.images).permute(0, 3, 1, 2).float()
+        changed = self._changed(pixels, Rows(batch.first_row, total))
         with self.autocast:
-            embeddings = self.model(changed)
-        labels = batch.labels.to(self.device, non_blocking=True)
-        negatives = batch.negatives.to(self.device) if self.settings.known_negatives else None
-        loss = self.loss(embeddings, labels, self.generator, negatives)
+            local = self.model(changed)
+        embeddings = self.team.gather_rows(local, total)
+        labels = self._moved(batch.labels)
+        negatives = self._moved(batch.negatives) if self.settings.known_negatives else None
+        loss = self.loss(embeddings, labels, self.loss_generator, negatives)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # Averaged over the processes, of which each has the gradient of its own rows.
+        (loss * self.team.world).backward()
         self.optimizer.step()
-        return StepResult(loss.detach(), embeddings.detach())
+        if self.ema:
+            self.ema.update(self.network, step)
+        return StepResult(loss.detach(), embeddings.detach(), changed)
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """What a checkpoint keeps of it: model, ema ({} without one) and optimizer."""
+        return {
+            "model": self.network.state_dict(),
+            "ema": self.ema.network.state_dict() if self.ema else {},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state(
+        self, model: dict[str, Any], ema: dict[str, Any], optimizer: dict[str, Any]
+    ) -> None:
+        """The inverse of state()."""
+        self.network.load_state_dict(model)
+        if self.ema:
+            self.ema.network.load_state_dict(ema)
+        self.optimizer.load_state_dict(optimizer)
+
+    def _changed(self, pixels: Tensor, rows: Rows) -> Tensor:
+        if self.settings.augment:
+            return augment(pixels, self.generator, rows, self.settings.turn)
+        return mirror(pixels, self.generator, rows)
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the device; to a GPU from pinned memory, so that the step need not wait for it."""
+        if self.device == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
 
     def _set_schedule(self, step: int) -> None:
         rate = rate_at(step, self.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
-        if isinstance(self.loss, RankHardLoss):
-            self.loss.hard_ratio, self.loss.rand_ratio = negative_ratios_at(step, self.settings)
-
-
-def uses_bfloat16(precision: str, device: str) -> bool:
-    """Whether to compute in bfloat16: as asked, or where the processor is built for it."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def _loss(settings: TrainSettings) -> nn.Module:
-    if settings.loss == "infonce":
-        return InfoNceLoss(settings.temperature)
-    return RankHardLoss(
-        settings.negatives, settings.hard_ratio, settings.rand_ratio, settings.margin
-    )
-
-
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW, or the paper's SGD with doubled and undecayed rates for biases."""
-    named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
-    vectors = [p for _, p in named if p.ndim < 2]
-    matrices = [p for _, p in named if p.ndim >= 2]
-
-    def group(parameters: Iterable[nn.Parameter], decay: float, factor: float) -> dict[str, object]:
-        return {"params": list(parameters), "weight_decay": decay, "rate_factor": factor}
-
-    if settings.optimizer == "sgd":
-        groups = [group(matrices, settings.weight_decay, 1.0), group(vectors, 0.0, 2.0)]
-        return torch.optim.SGD(groups, lr=settings.rate, momentum=0.9)
-    groups = [group(matrices, settings.weight_decay, 1.0), group(vectors, 0.0, 1.0)]
-    return torch.optim.AdamW(groups, lr=settings.rate)
+        self.loss.set_ratios(*negative_ratios_at(step, self.settings))

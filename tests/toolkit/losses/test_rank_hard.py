@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit.losses import RankHardLoss
+from toolkit.losses.rank_hard import RankHardLoss
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "rank_hard.npz"
 CASES = range(6)
@@ -106,7 +106,7 @@ def test_every_candidate_is_drawn_as_often_as_chance_has_it():
     x, labels = unit_rows(24, 4, 0), torch.arange(12).repeat_interleave(2)
     loss = RankHardLoss(4, 0.5, 0.5, margin=2.0)  # with margin 2 every other row is a candidate
     generator = torch.Generator().manual_seed(0)
-    draws = 4000
+    draws = 2000
     counts = sum(loss.select(x, labels, generator)[0].int() for _ in range(draws))
     candidates, pool = literal_pools(x, labels, 0, loss)
     assert len(candidates) == 22
@@ -114,7 +114,7 @@ def test_every_candidate_is_drawn_as_often_as_chance_has_it():
     in_pool, outside = 0.5 + 0.5 * 2 / 20, 2 / 20
     for j in candidates:
         expected = in_pool if j in pool else outside
-        assert counts[j].item() / draws == pytest.approx(expected, abs=0.035)
+        assert counts[j].item() / draws == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize("seed", range(3))

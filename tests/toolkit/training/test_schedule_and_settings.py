@@ -31,7 +31,7 @@ def test_wang2015_is_the_published_setting():
 def test_wang2015_turns_to_hard_negatives_after_150000_steps():
     settings = TrainSettings.from_recipe("wang2015", {})
     assert negative_ratios_at(149_999, settings) == (0.0, 1.0)
-    assert negative_ratios_at(150_000, settings) == (0.5, 0.5)
+    assert negative_ratios_at(150_000, settings) == (1.0, 0.0)
 
 
 def test_cosine_warms_up_and_ends_near_zero():

@@ -128,12 +128,15 @@ def test_kill_dash_nine_leaves_whole_files(learnable_patches, tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
         "import toolkit.training.loop as loop\n"
+        "import toolkit.training.batches as batches\n"
+        "import toolkit.training.session as session\n"
         "from toolkit.training.run_folder import RunFolder\n"
         "from toolkit.training.settings import TrainSettings\n"
-        "loop.CHECKPOINT_EVERY_S = 0.0\n"
-        "settings = TrainSettings(size=32, dim=16, steps=100000, batch_pairs=8)\n"
+        "session.CHECKPOINT_EVERY_S = batches.CACHE_BYTES = 0\n"  # read by the workers
+        "settings = TrainSettings(size=32, dim=16, steps=100000, batch_pairs=8, ema=0.9,\n"
+        "                         positives='track')\n"
         "run = RunFolder.create(Path(sys.argv[2]), overwrite=False)\n"
-        "loop.train(Path(sys.argv[1]), run, settings)\n"
+        "loop.train(Path(sys.argv[1]), run, settings, machine=loop.Machine('cpu', 2))\n"
     )
     run = RunFolder(tmp_path / "r")
     arguments = [sys.executable, "-c", code, str(learnable_patches), str(run.path)]
@@ -154,7 +157,7 @@ def test_kill_dash_nine_leaves_whole_files(learnable_patches, tmp_path):
 
 
 def _stopped_after(stop, patches, run, settings=None, *, resume=False):
-    """The weights after `stop` steps, by a Ctrl-C at that step."""
+    """The weights and their averages after `stop` steps, by a Ctrl-C at that step."""
     step = Trainer.step
     with pytest.MonkeyPatch.context() as patch:
 
@@ -166,7 +169,8 @@ def _stopped_after(stop, patches, run, settings=None, *, resume=False):
         patch.setattr(Trainer, "step", stepping)
         with pytest.raises(Interrupted):
             train(patches, run, settings or run.read_settings(), resume=resume)
-    return weights(run.path)
+    checkpoint = load_checkpoint(run.last)
+    return checkpoint.model | {f"ema of {name}": t for name, t in checkpoint.ema.items()}
 
 
 def test_other_patches_are_refused_on_resume(learnable_patches, tmp_path):
@@ -211,10 +215,12 @@ def test_edited_settings_are_refused_on_resume(learnable_patches, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_run(learnable_patches, tmp_path):
-    settings = QUICK.changed(rate=50.0, optimizer="sgd", decay="step", warmup=0.0, steps=40)
+    settings = QUICK.changed(
+        loss="rank-hard", rate=50.0, optimizer="sgd", decay="step", warmup=0.0, steps=40
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "toolkit.losses.RankHardLoss.forward",
+            "toolkit.losses.rank_hard.RankHardLoss.forward",
             lambda self, x, labels, generator, negatives: (x * float("nan")).sum(),
         )
         with pytest.raises(TrainingError, match="diverged"):
@@ -276,7 +282,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     torch.save({"version": 99}, tmp_path / "last.pt")
-    with pytest.raises(MismatchError, match="version 1"):
+    with pytest.raises(MismatchError, match="version 2 but of version 99"):
         load_checkpoint(tmp_path / "last.pt")
 
 

@@ -23,7 +23,7 @@ from toolkit.workspace import atomic_file, read_json, write_json
 
 FOLDER = ".parts"
 PartStatus = Literal["done", "partial", "quarantined"]
-_FORMAT = 1
+_FORMAT = 2  # 1 did not tell the runs of a track apart
 _CHUNK_BYTES = 1 << 20
 
 

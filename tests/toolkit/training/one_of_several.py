@@ -1,0 +1,116 @@
+"""One process of a team: trains a step of each case and leaves what came of it.
+
+Run with a place in its environment, as torchrun gives it, and the folder to write to; or
+imported, for `steps_of(ALONE)`, the same on one process.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from toolkit.networks.embedder import NORM_FLOOR, EmbeddingNetwork
+from toolkit.training.batches import Batch, Share
+from toolkit.training.distributed import joined
+from toolkit.training.settings import TrainSettings
+from toolkit.training.step import Trainer
+
+# backbone, size, loss, pairs (odd: uneven shares), steps
+CASES = {
+    "small rank-hard 4": ("small", 32, "rank-hard", 4, 2),
+    "small rank-hard 5": ("small", 32, "rank-hard", 5, 2),
+    "small infonce 4": ("small", 32, "infonce", 4, 2),
+    "small infonce 5": ("small", 32, "infonce", 5, 2),
+    "alexnet rank-hard 5": ("alexnet", 67, "rank-hard", 5, 1),
+    "alexnet infonce 4": ("alexnet", 67, "infonce", 4, 1),
+}
+
+
+class Precise(EmbeddingNetwork):
+    """In float64: so that what differs is a mistake, and not a ReLU that rounding turned."""
+
+    def embed_input(self, x: Tensor) -> Tensor:
+        features: Tensor = self.backbone(x)
+        return features / (features.norm(dim=1, keepdim=True) + NORM_FLOOR)
+
+
+def steps_of(team, device="cpu"):
+    """A GPU draws other masks of dropout than a processor: there it is switched off."""
+    return {name: _case(team, device, *case) for name, case in CASES.items()}
+
+
+def _case(team, device, backbone, size, loss, pairs, steps):
+    settings = TrainSettings(
+        backbone=backbone, size=size, dim=16, loss=loss, batch_pairs=pairs, precision="fp32",
+        optimizer="sgd", hard_after=0.0, rate=0.01,
+    )  # fmt: skip
+    torch.manual_seed(team.rank)  # the first process's weights are everybody's
+    network = Precise(backbone, settings.preprocessing, 16).double()
+    if backbone == "alexnet":  # as published, its first gradients all but vanish
+        for parameter in network.parameters():
+            parameter.data.mul_(5 if parameter.ndim > 1 else 0)
+    trainer = Trainer(network, settings, device, team)
+    if device == "cuda":
+        without_dropout(network)
+    losses = [
+        float(trainer.step(step, batch(step, size, pairs, team.share)).loss)
+        for step in range(steps)
+    ]
+    return {
+        "losses": losses,
+        "gradients": {name: _some(p.grad) for name, p in network.named_parameters()},
+        "state": {name: _some(tensor) for name, tensor in network.state_dict().items()},
+    }
+
+
+def without_dropout(network):
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+
+
+def _some(tensor):
+    """All of a small tensor, and of a large one what is spread over it."""
+    tensor = tensor.cpu()
+    return tensor if tensor.numel() < 20_000 else tensor.flatten()[::37].clone()
+
+
+def batch(step, size, pairs, share: Share) -> Batch:
+    draws = torch.Generator().manual_seed(step)
+    coarse = torch.rand(pairs, 3, 5, 5, generator=draws).repeat_interleave(2, 0)
+    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
+    noisy = (255 * smooth + 20 * torch.randn(smooth.shape, generator=draws)).clamp(0, 255)
+    images = noisy.byte().permute(0, 2, 3, 1).contiguous()
+    labels = torch.arange(pairs).repeat_interleave(2)
+    own = share.of(pairs)
+    negatives = labels[::2, None] != labels[None]
+    rows = slice(2 * own.start, 2 * own.stop)
+    return Batch(images[rows], labels, negatives, first_row=rows.start)
+
+
+def _votes(team):
+    """At which of its calls each process hears that the last one wants to stop."""
+    answers = [team.stop_asked(team.rank == team.world - 1 and call >= 2) for call in range(6)]
+    return answers.index(True)
+
+
+def _gathered(team, pairs, device):
+    own = team.share.of(pairs)
+    local = torch.arange(2.0 * pairs)[2 * own.start : 2 * own.stop, None].repeat(1, 3)
+    local = local.to(device).requires_grad_()
+    rows = team.gather_rows(local, 2 * pairs)
+    (rows * torch.arange(1.0, 2 * pairs + 1, device=device)[:, None]).sum().backward()
+    return rows.detach().cpu(), local.grad.cpu()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    device = sys.argv[2]
+    with joined(device) as team:
+        found = {
+            "steps": steps_of(team, device),
+            "vote": _votes(team),
+            "gathered": {pairs: _gathered(team, pairs, device) for pairs in (2, 3, 5, 8)},
+        }
+    torch.save(found, Path(sys.argv[1]) / f"{team.rank}.pt")
