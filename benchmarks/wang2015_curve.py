@@ -28,7 +28,7 @@ STEPS = 100
 THINGS = 24
 CELL = 8  # pixels
 GAIN = 5.0  # on the initial weights
-SIZE = 67  # the least that AlexNet takes
+SIZE = 67  # pixels; all that is left of them behind pool5 is one
 SETTINGS = TrainSettings.from_recipe(
     "wang2015", {"size": SIZE, "dim": 128, "steps": STEPS, "batch_pairs": 6}
 )

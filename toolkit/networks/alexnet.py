@@ -34,7 +34,7 @@ class AlexNet(nn.Module):
         if min(rows, columns) < 1:
             raise UsageError(
                 f"AlexNet cannot take an input of {height}x{width} pixels.",
-                mend="Choose a --size of at least 67; the paper's is 227.",
+                mend="Choose a --size of at least 55; the paper's is 227.",
             )
         self.fc6 = nn.Linear(256 * rows * columns, 4096)
         self.fc7 = nn.Linear(4096, dim)

@@ -89,6 +89,8 @@ class TrainSettings:
                 self.pairs_per_track,
                 f"Use at most half of batch_pairs ({self.batch_pairs}): a batch needs 2 tracks.",
             )
+        if self.keep == "best" and self.held_out == 0:
+            raise wrong("keep", self.keep, "Use last, or hold something out to measure on.")
         _ = self.preprocessing  # refuses an unknown backbone, an impossible size or channel
 
     @property

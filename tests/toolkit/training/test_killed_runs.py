@@ -38,7 +38,7 @@ def train_killed(patches, run, settings, seed):
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=1500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
