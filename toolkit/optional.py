@@ -18,13 +18,16 @@ _EXTRAS = {
     "timm": ("a backbone timm:NAME", "timm"),
 }
 
+# A torchvision that does not fit this torch fails in ways of its own where these import it.
+_ALSO = {"hf": (OSError, RuntimeError), "timm": (OSError, RuntimeError)}
+
 
 def require(name: str) -> ModuleType:
     """Import an optional package, or raise MissingError with its install line."""
     gives, extra = _EXTRAS[name]
     try:
         return importlib.import_module(name)
-    except (ImportError, OSError, RuntimeError) as error:  # a wheel that does not fit this torch
+    except (ImportError, *_ALSO.get(extra, ())) as error:
         first = extra.split()[0]
         raise MissingError(
             f"{gives[0].upper()}{gives[1:]} needs the package {name}, which cannot be imported: "

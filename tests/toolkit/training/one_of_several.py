@@ -85,6 +85,7 @@ def batch(step, size, pairs, share: Share) -> Batch:
     labels = torch.arange(pairs).repeat_interleave(2)
     own = share.of(pairs)
     negatives = labels[::2, None] != labels[None]
+    negatives &= torch.rand(negatives.shape, generator=draws) < 0.8  # the rest is unknown
     rows = slice(2 * own.start, 2 * own.stop)
     return Batch(images[rows], labels, negatives, first_row=rows.start)
 

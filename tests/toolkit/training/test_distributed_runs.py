@@ -23,7 +23,7 @@ from toolkit.training.step import Trainer
 # SGD: Adam makes whole steps of what is nothing but rounding.
 SETTINGS = TrainSettings(
     size=32, dim=16, steps=12, batch_pairs=9, evaluate_every=6, held_out=0.3, precision="fp32",
-    optimizer="sgd", rate=1e-4, loss="infonce", ema=0.9,
+    optimizer="sgd", rate=1e-4, loss="rank-hard", ema=0.9,
 )  # fmt: skip
 CHANGED = (
     "size", "dim", "steps", "batch_pairs", "evaluate_every", "held_out", "precision", "optimizer",
@@ -107,7 +107,7 @@ def on_one(patches, path, settings=SETTINGS):
 def assert_near(first, second):
     assert first.keys() == second.keys()
     for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, rtol=0, atol=2e-5, msg=name)
+        torch.testing.assert_close(second[name], tensor, rtol=0, atol=1e-4, msg=name)
 
 
 def losses(run):
@@ -122,7 +122,7 @@ def test_a_run_on_two_processes_is_that_of_one(learnable_patches, tmp_path):
     report = on_one(learnable_patches, one)
     rows, expected = RunFolder(two).read_metrics(), RunFolder(one).read_metrics()
     assert [row["step"] for row in rows] == [row["step"] for row in expected]
-    np.testing.assert_allclose(losses(two), losses(one), rtol=5e-3)
+    np.testing.assert_allclose(losses(two), losses(one), rtol=1e-3)
     assert content["metrics"]["recall@1"] == pytest.approx(report.metrics.recall_at_1, abs=0.08)
     shared, alone = (load_checkpoint(RunFolder(run).last) for run in (two, one))
     assert shared.settings == alone.settings

@@ -54,3 +54,21 @@ def test_a_whole_run_on_cuda_learns(learnable_patches, tmp_path):
     report = train(learnable_patches, run, settings, machine=Machine("cuda"))
     before = next(row["recall@1"] for row in run.read_metrics() if row["step"] == 0)
     assert report.metrics.recall_at_1 > before + 0.2
+
+
+@pytest.mark.parametrize("loss", ["infonce", "rank-hard"])
+def test_a_step_never_waits_for_the_gpu(loss):
+    """torch raises at whatever makes the processor wait: a value asked for, a plain copy."""
+    settings = TrainSettings(size=32, dim=16, batch_pairs=8, loss=loss, ema=0.9, hard_after=0.0)
+    network = EmbeddingNetwork("small", settings.preprocessing, 16)
+    trainer = Trainer(network, settings, "cuda")
+    images = torch.randint(0, 256, (16, 32, 32, 3), dtype=torch.uint8)
+    batch = Batch(images, torch.arange(8).repeat_interleave(2), torch.ones(8, 16) > 0)
+    for step in range(2):  # the first ones set up the libraries
+        trainer.step(step, batch)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(2, 5):
+            trainer.step(step, batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

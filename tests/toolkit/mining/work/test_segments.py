@@ -135,7 +135,7 @@ def test_parts_join_to_the_shard_that_writing_all_pairs_gives(sizes, tmp_path):
         lambda record, tar: tar.unlink(),
         lambda record, tar: tar.write_bytes(tar.read_bytes()[:2000]),
         lambda record, tar: record.write_text(record.read_text().replace('"d"', '"other"')),
-        lambda record, tar: record.write_text(record.read_text().replace('sion": 1', 'sion": 2')),
+        lambda record, tar: record.write_text(record.read_text().replace('sion": 2', 'sion": 3')),
     ],
 )
 def test_a_part_that_is_damaged_or_of_other_settings_counts_as_not_there(break_it, tmp_path):

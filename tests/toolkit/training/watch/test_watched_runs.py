@@ -23,7 +23,8 @@ QUICK = TrainSettings(
 )
 # Only the hardest negatives from the first step on, with a rate that is far too high.
 SPOILT = QUICK.changed(
-    loss="rank-hard", steps=44, evaluate_every=44, hard_after=0.0, hard_ratio=1.0, rand_ratio=0.0, rate=0.3,
+    loss="rank-hard",
+    steps=44, evaluate_every=44, hard_after=0.0, hard_ratio=1.0, rand_ratio=0.0, rate=0.3,
     warmup=0.0,
 )  # fmt: skip
 
