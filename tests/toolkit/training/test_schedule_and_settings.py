@@ -1,6 +1,7 @@
 """Rates and ratios against hand-computed values; settings refused with the nearest name."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,20 @@ def test_an_unknown_recipe_names_the_nearest():
 def test_every_recipe_is_valid():
     for name in RECIPES:
         assert TrainSettings.from_recipe(name, {}).recipe == name
+
+
+def test_every_setting_and_what_the_recipes_make_of_it_stand_in_the_docs():
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
+    table = page.split("## All settings")[1].split("## ")[0]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:4]]
+        for line in table.splitlines()
+        if line.startswith("| `")
+    ]
+    recipes = [TrainSettings.from_recipe(name, {}).as_json() for name in ("modern", "wang2015")]
+    expected = [[f"`{name}`", *(_told(r[name]) for r in recipes)] for name in recipes[0]]
+    assert rows == expected
+
+
+def _told(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)
