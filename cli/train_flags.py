@@ -179,7 +179,7 @@ Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Use torch.compile; it pays on long runs.",
+        help="Use torch.compile: a long first step, then somewhat faster ones.",
         show_default="no",
         rich_help_panel=_MACHINE,
     ),

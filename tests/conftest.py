@@ -5,6 +5,7 @@ time; `moving_clip`, `still_clip`, `cut_clip` and `text_clip` are ready-made one
 """
 
 import math
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,11 @@ import pytest
 from numpy.typing import NDArray
 
 from toolkit.records import Box
+
+# A shell starts its background jobs deaf to Ctrl-C, and they hand that on: the tests of Ctrl-C
+# would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Picture = NDArray[np.uint8]
 Route = Callable[[float], tuple[float, float]]  # seconds to the middle (x, y) in the world

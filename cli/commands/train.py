@@ -218,6 +218,8 @@ def tell(report: "TrainReport") -> None:
             f"{m.queries} held-out queries: R@1 {m.recall_at_1:.3f}, R@5 {m.recall_at_5:.3f}, "
             f"MAP@R {m.map_at_r:.3f} (vr eval shows it beside the baselines)"
         )
+        if report.checkpoint.name == "best.pt":
+            warn("this is the best of several states by that recall, so it looks better than it is")
     else:
         warn("too few held-out pairs to measure recall on; mine more video to know how good it is")
 
