@@ -125,13 +125,6 @@ def _prepared(
             "The setting keep is 'best', but too few pairs are held out to tell which is best.",
             mend="Keep the last state, hold out more, or mine more video.",
         )
-    pairs = data.batches.plan.batch_pairs
-    if pairs < team.world:
-        raise InputError(
-            f"There are only {pairs} training pairs for a batch, too few for {team.world} "
-            "processes.",
-            mend="Use fewer processes, or mine more video.",
-        )
     return data
 
 

@@ -107,8 +107,7 @@ class Trainer:
             local = self.model(changed)
         embeddings = self.team.gather_rows(local, total)
         labels = self._moved(batch.labels)
-        negatives = self._moved(batch.negatives) if self.settings.known_negatives else None
-        loss = self.loss(embeddings, labels, self.loss_generator, negatives)
+        loss = self.loss(embeddings, labels, self.loss_generator, self._moved(batch.negatives))
         self.optimizer.zero_grad(set_to_none=True)
         # Averaged over the processes, of which each has the gradient of its own rows.
         (loss * self.team.world).backward()
