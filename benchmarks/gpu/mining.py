@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import footage as clips
 from machine import describe
 
-from deploy.cuda import list_gpus
 from toolkit.errors import MissingError
 from toolkit.images import encode_jpeg
+from toolkit.machine.cuda import list_gpus
 from toolkit.mining.devices import resolve_mining_device
 from toolkit.mining.footage import footage
 from toolkit.mining.modern.camera import background_points

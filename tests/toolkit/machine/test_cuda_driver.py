@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-import deploy.cuda
-from deploy.cuda import Gpu, list_gpus
+import toolkit.machine.cuda
+from toolkit.machine.cuda import Gpu, list_gpus
 
 
 class FakeDriver:
-    """The five calls of libcuda.so.1 that are used, with the types of cuda.h."""
+    """The calls of libcuda.so.1 that are used, with the types of cuda.h."""
 
     def __init__(self, names: list[bytes], *, init: int = 0, attribute: int = 0) -> None:
         self.names, self.init, self.attribute = names, init, attribute
@@ -38,9 +38,13 @@ class FakeDriver:
         value._obj.value = {75: 9, 76: device.value}[which]
         return self.attribute
 
+    def cuDeviceTotalMem_v2(self, total: Any, device: ctypes.c_int) -> int:  # noqa: N802
+        total._obj.value = (device.value + 1) * 2**36  # more than 32 bits hold
+        return 0
+
 
 def pretend(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver | None) -> None:
-    monkeypatch.setattr(deploy.cuda, "_load_driver", lambda: driver)
+    monkeypatch.setattr(toolkit.machine.cuda, "_load_driver", lambda: driver)
 
 
 def test_no_driver_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +59,10 @@ def test_a_driver_that_cannot_start_means_no_gpu(monkeypatch: pytest.MonkeyPatch
 
 def test_every_gpu_with_its_capability(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, FakeDriver([b"NVIDIA H200", b"Other"]))
-    assert list_gpus() == [Gpu("NVIDIA H200", "sm90", "13.2"), Gpu("Other", "sm91", "13.2")]
+    assert list_gpus() == [
+        Gpu("NVIDIA H200", "sm90", "13.2", 2**36),
+        Gpu("Other", "sm91", "13.2", 2**37),
+    ]
 
 
 def test_a_failing_call_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +79,4 @@ def test_a_real_gpu_is_seen() -> None:
     assert [gpu.name for gpu in list_gpus()] == names
     major, minor = torch.cuda.get_device_capability(0)
     assert list_gpus()[0].sm == f"sm{major}{minor}"
+    assert list_gpus()[0].memory_bytes >= torch.cuda.get_device_properties(0).total_memory

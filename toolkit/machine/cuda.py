@@ -15,6 +15,7 @@ class Gpu:
     name: str
     sm: str
     driver: str
+    memory_bytes: int = 0
 
 
 def list_gpus() -> list[Gpu]:
@@ -43,7 +44,9 @@ def _describe(driver: ctypes.CDLL, ordinal: int, served: str) -> Gpu:
     name = ctypes.create_string_buffer(256)
     _check(driver.cuDeviceGetName(name, len(name), device), "cuDeviceGetName")
     major, minor = (_attribute(driver, device, which) for which in (_MAJOR, _MINOR))
-    return Gpu(name.value.decode(), f"sm{major}{minor}", served)
+    memory = ctypes.c_size_t()
+    _check(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device), "cuDeviceTotalMem")
+    return Gpu(name.value.decode(), f"sm{major}{minor}", served, memory.value)
 
 
 def _attribute(driver: ctypes.CDLL, device: ctypes.c_int, which: int) -> int:

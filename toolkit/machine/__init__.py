@@ -1,0 +1,1 @@
+"""What this machine has: processor, GPUs, packages, and whether they work."""
