@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import UsageError
-from toolkit.networks.backbones import Backbone, BackboneDefaults
+from toolkit.networks.backbones import Backbone, BackboneDefaults, Dense
+from toolkit.networks.dense_alexnet import STRIDE, DenseAlexNet
 from toolkit.preprocess import Preprocessing
 
 DEFAULTS = BackboneDefaults(
@@ -50,13 +51,17 @@ class AlexNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, height, width] to [B, dim], not negative."""
+        x = torch.relu(self.fc6(self.features(x).flatten(1)))
+        return torch.relu(self.fc7(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """[B, 3, H, W] of any size to pool5, [B, 256, rows, columns]: 32 pixels apart."""
         x = self.norm(self.pool(torch.relu(self.conv1(x))))
         x = self.norm(self.pool(torch.relu(self.conv2(x))))
         x = torch.relu(self.conv3(x))
         x = torch.relu(self.conv4(x))
-        x = self.pool(torch.relu(self.conv5(x)))
-        x = torch.relu(self.fc6(x.flatten(1)))
-        return torch.relu(self.fc7(x))
+        features: Tensor = self.pool(torch.relu(self.conv5(x)))
+        return features
 
 
 def _pool5_size(pixels: int) -> int:
@@ -74,4 +79,6 @@ def build(*, dim: int, height: int, width: int) -> nn.Module:
     return AlexNet(dim, height, width)
 
 
-BACKBONES = {"alexnet": Backbone(DEFAULTS, build, head="fc7")}
+BACKBONES = {
+    "alexnet": Backbone(DEFAULTS, build, head="fc7", dense=Dense(STRIDE, DenseAlexNet)),
+}

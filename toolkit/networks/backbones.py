@@ -45,17 +45,33 @@ class BackboneDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Dense:
+    """How a backbone is laid over a picture larger than its input, every window in one pass.
+
+    stride: pixels between its deepest features; windows lie at multiples of it. convert:
+    called with the backbone, the height and width of a window and the stride of the windows;
+    gives a module from float [B, 3, H, W], cut to whole windows, to float [B, dim, rows,
+    columns], not normalised, whose `margin` is how many pixels beyond a window it sees.
+    """
+
+    stride: int
+    convert: "Callable[..., nn.Module]"
+
+
+@dataclass(frozen=True, slots=True)
 class Backbone:
     """How a backbone is made.
 
     build: called with `dim`, `height` and `width` by keyword; gives a module from float
     [B, 3, height, width] to float [B, dim], not normalised. head: its last layer, which is
-    drawn anew where weights of another length of embedding are loaded.
+    drawn anew where weights of another length of embedding are loaded. dense: None where
+    the backbone is not convolutional throughout.
     """
 
     defaults: BackboneDefaults
     build: "Callable[..., nn.Module]"
     head: str = "head"
+    dense: Dense | None = None
 
 
 @dataclass(frozen=True, slots=True)

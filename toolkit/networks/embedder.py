@@ -57,6 +57,11 @@ class InputLayer(nn.Module):
             ordered = values[::-1] if self.preprocessing.channels == "bgr" else values
             buffer.copy_(torch.tensor(ordered).view(3, 1, 1))
 
+    @property
+    def has_mean_image(self) -> bool:
+        """Whether the mean differs from place to place."""
+        return self.mean.shape[-1] != 1
+
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [B, height, width, 3] to float [B, 3, height, width]."""
         # The cast comes first: TensorRT takes uint8 for an input and for nothing but a cast.

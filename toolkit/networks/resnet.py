@@ -15,7 +15,9 @@ from toolkit.networks.backbones import (
     IMAGENET_MEAN,
     Backbone,
     BackboneDefaults,
+    Dense,
 )
+from toolkit.networks.dense_resnet import STRIDE, DenseResNet
 from toolkit.preprocess import Preprocessing
 
 _WIDTHS = (64, 128, 256, 512)
@@ -100,11 +102,19 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] to [B, dim]."""
+        embedding: Tensor = self.fc(self.features(x).mean((2, 3)))
+        return embedding
+
+    def features(self, x: Tensor) -> Tensor:
+        """[B, 3, H, W] to the features of the last stage, [B, C, H / 32, W / 32]."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         for number in range(1, 5):
             x = getattr(self, f"layer{number}")(x)
-        embedding: Tensor = self.fc(x.mean((2, 3)))
-        return embedding
+        return x
+
+    def blocks(self) -> list[nn.Module]:
+        """The blocks of all stages, in order."""
+        return [block for number in range(1, 5) for block in getattr(self, f"layer{number}")]
 
 
 def _build(
@@ -125,8 +135,14 @@ _DEFAULTS = BackboneDefaults(
     deviation=IMAGENET_DEVIATION,
 )
 
+
+def _backbone(block: type[BasicBlock] | type[Bottleneck], *depths: int) -> Backbone:
+    build = partial(_build, block, depths)
+    return Backbone(_DEFAULTS, build, head="fc", dense=Dense(STRIDE, DenseResNet))
+
+
 BACKBONES = {
-    "resnet18": Backbone(_DEFAULTS, partial(_build, BasicBlock, (2, 2, 2, 2)), head="fc"),
-    "resnet34": Backbone(_DEFAULTS, partial(_build, BasicBlock, (3, 4, 6, 3)), head="fc"),
-    "resnet50": Backbone(_DEFAULTS, partial(_build, Bottleneck, (3, 4, 6, 3)), head="fc"),
+    "resnet18": _backbone(BasicBlock, 2, 2, 2, 2),
+    "resnet34": _backbone(BasicBlock, 3, 4, 6, 3),
+    "resnet50": _backbone(Bottleneck, 3, 4, 6, 3),
 }

@@ -6,10 +6,13 @@ texture by itself; given their statistics it learns which of them to trust. Drop
 of them keeps it from trusting too few.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
-from toolkit.networks.backbones import Backbone, BackboneDefaults
+from toolkit.networks.backbones import Backbone, BackboneDefaults, Dense
+from toolkit.networks.dense_small import STRIDE, DenseSmallNetwork
 from toolkit.preprocess import Preprocessing
 
 DEFAULTS = BackboneDefaults(
@@ -57,11 +60,21 @@ class ColorHistogram(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] to [B, 64]; every pixel is shared out among near bins."""
         x = nn.functional.avg_pool2d(x, 2)
-        distance = (x.unsqueeze(2) - self.centers).flatten(3)
-        red, green, blue = (-_SHARPNESS * distance.square()).softmax(2).unbind(1)
+        red, green, blue = self.shares(x.unsqueeze(2), 2).flatten(3).unbind(1)
         pairs = (red.unsqueeze(2) * green.unsqueeze(1)).flatten(1, 2)
         joint = pairs @ blue.transpose(1, 2) / pairs.shape[2]
-        return (joint.flatten(1) + 1e-4).sqrt()
+        return self.root(joint.flatten(1))
+
+    def shares(self, x: Tensor, axis: int) -> Tensor:
+        """How much of each value is in each bin: `axis`, of length 1, becomes that of the bins.
+
+        It is the third from the end.
+        """
+        return (-_SHARPNESS * (x - self.centers).square()).softmax(axis)
+
+    def root(self, joint: Tensor) -> Tensor:
+        """Shares of the picture's pixels to what the network takes of them."""
+        return (joint + 1e-4).sqrt()
 
 
 class SmallNetwork(nn.Module):
@@ -84,14 +97,15 @@ class SmallNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] to [B, dim]."""
-        means = [self.colors(x)]
-        x = self.stem(x)
-        means.append(x.mean((2, 3)))
-        for block in self.blocks:
-            x = block(x)
-            means.append(x.mean((2, 3)))
+        means = [self.colors(x), *(level.mean((2, 3)) for level in self.levels(x))]
         embedding: Tensor = self.head(self.dropout(self.norm(torch.cat(means, 1))))
         return embedding
+
+    def levels(self, x: Tensor) -> Iterator[Tensor]:
+        """[B, 3, H, W] to the features of every level, each [B, C, H / stride, W / stride]."""
+        for layer in (self.stem, *self.blocks):
+            x = layer(x)
+            yield x
 
 
 def build(*, dim: int, height: int, width: int) -> nn.Module:  # noqa: ARG001 - any size fits
@@ -99,4 +113,4 @@ def build(*, dim: int, height: int, width: int) -> nn.Module:  # noqa: ARG001 - 
     return SmallNetwork(dim)
 
 
-BACKBONES = {"small": Backbone(DEFAULTS, build)}
+BACKBONES = {"small": Backbone(DEFAULTS, build, dense=Dense(STRIDE, DenseSmallNetwork))}
