@@ -1,49 +1,46 @@
 """The Embedder that runs a bundle with ONNX Runtime. It never imports torch."""
 
-import os
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundle import Bundle
-from deploy.cuda import list_gpus
 from deploy.onnx import INPUT, OUTPUT
-from toolkit.embedding import Embeddings
-from toolkit.errors import MismatchError, MissingError, UsageError
+from deploy.runtimes.session import OpenSession, SessionSettings, open_session
+from toolkit.embedding import ClosedEmbedderError, Embeddings, check_images, chunks
+from toolkit.errors import MismatchError
 from toolkit.model_card import ModelCard
-from toolkit.optional import require
 
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _CHUNK = {"cpu": 32, "cuda": 256}  # pictures at a time: past this memory grows and speed does not
-_FATAL = 4  # the log level: what fails is raised, and what is only noted is not for users
 
 
 class OnnxEmbedder:
     """Runs a bundle on the CPU or CUDA; many threads may share one object.
 
     device: "cpu", "cuda", or "auto" for CUDA where it really works. threads: on the CPU,
-    None for as many as this process may use.
+    None for as many as this process may use. opened: a session that was opened on the
+    bundle's model.onnx already; device and threads are then its own.
 
     Raises MissingError when ONNX Runtime or the CUDA asked for cannot be had, UsageError for
     another device or fewer than one thread, MismatchError when model.onnx is no embedding
     network or not that of the card.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto", threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise UsageError(f"{threads} threads cannot run anything.", mend="Use 1 or more.")
-        ort = require("onnxruntime")
-        ort.disable_telemetry_events()
-        self._device = _choose_device(ort, device)
-        self._session = _open_session(ort, bundle, self._device, threads)
-        if self._device == "cuda" and _CUDA not in self._session.get_providers():
-            if device == "cuda":
-                raise _no_cuda("ONNX Runtime could not load its CUDA provider")
-            self._device = "cpu"  # `auto`: the session has fallen back, and `runtime` says so
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        threads: int | None = None,
+        *,
+        opened: OpenSession | None = None,
+    ) -> None:
+        if opened is None:
+            opened = open_session(bundle.onnx, SessionSettings(device, threads))
         self._card = bundle.card
-        _check_session(self._session, bundle)
+        self._device = opened.device
+        self._session = opened.session
+        self._batch = _check_session(self._session, bundle)
 
     @property
     def card(self) -> ModelCard:
@@ -58,88 +55,41 @@ class OnnxEmbedder:
     def embed(self, images: NDArray[np.uint8]) -> Embeddings:
         """uint8 (N, height, width, 3) of the card's size to float32 (N, dim); N may be 0.
 
-        Raises ValueError for another dtype or shape.
+        Raises ValueError for another dtype or shape, ClosedEmbedderError once it is closed.
         """
-        spec = self._card.preprocessing
-        expected = (spec.height, spec.width, 3)
-        if images.dtype != np.uint8 or images.shape[1:] != expected:
-            raise ValueError(
-                f"images must be uint8 (N, {spec.height}, {spec.width}, 3), "
-                f"not {images.dtype} {images.shape}; fit them with card.preprocessing.fit_batch"
-            )
+        check_images(images, self._card.preprocessing)
+        self._open_session()
         embeddings = np.empty((len(images), self._card.dim), np.float32)
-        step = _CHUNK[self._device]
-        for start in range(0, len(images), step):
-            chunk = np.ascontiguousarray(images[start : start + step])
-            embeddings[start : start + step] = self._session.run([OUTPUT], {INPUT: chunk})[0]
+        for rows in chunks(len(images), self._batch or _CHUNK[self._device]):
+            embeddings[rows] = self._embed_chunk(images[rows])
         return embeddings
 
+    def _embed_chunk(self, images: NDArray[np.uint8]) -> Embeddings:
+        chunk = np.ascontiguousarray(images)
+        missing = (self._batch or 0) - len(chunk)
+        if missing > 0:  # a graph of a fixed batch takes no fewer
+            chunk = np.concatenate([chunk, np.zeros((missing, *chunk.shape[1:]), np.uint8)])
+        found: Embeddings = self._open_session().run([OUTPUT], {INPUT: chunk})[0]
+        return found[: len(images)]
+
+    def _open_session(self) -> Any:
+        # Whoever got it here may finish a chunk with it, also when it is closed meanwhile.
+        session = self._session
+        if session is None:
+            raise ClosedEmbedderError
+        return session
+
     def close(self) -> None:
-        """Free the session and its memory."""
+        """Free the session and its memory, once no thread is using it any more."""
         self._session = None
 
 
-def _choose_device(ort: ModuleType, asked: str) -> str:
-    """What to try, "cpu" or "cuda", before a session is made."""
-    if asked not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"There is no device {asked!r}.", mend="Use auto, cpu or cuda.")
-    if asked == "cpu":
-        return "cpu"
-    if _CUDA not in ort.get_available_providers():
-        lack = f"this ONNX Runtime ({ort.__version__}) has no CUDA in it"
-    elif not list_gpus():
-        lack = "the driver shows no NVIDIA GPU"
-    else:
-        return "cuda"
-    if asked == "cuda":
-        raise _no_cuda(lack)
-    return "cpu"
-
-
-def _no_cuda(lack: str) -> MissingError:
-    return MissingError(
-        f"--device cuda cannot be had: {lack}.",
-        mend="Use --device cpu, or a machine with an NVIDIA GPU, its driver and the extra gpu "
-        "in place of the extra cpu: pip uninstall onnxruntime, then "
-        "pip install 'vr-toolkit[gpu]'.",
-    )
-
-
-def _open_session(ort: ModuleType, bundle: Bundle, device: str, threads: int | None) -> Any:
-    options = ort.SessionOptions()
-    options.log_severity_level = _FATAL
-    options.intra_op_num_threads = threads or _usable_cores()
-    providers = [_CUDA, _CPU] if device == "cuda" else [_CPU]
-    state = ort.capi.onnxruntime_pybind11_state
-    foreign = (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NotImplemented,
-    )
-    try:
-        return ort.InferenceSession(str(bundle.onnx), options, providers=providers)
-    except foreign as error:
-        raise MismatchError(
-            f"{bundle.onnx} is no ONNX file that ONNX Runtime {ort.__version__} can run: {error}",
-            mend="Copy the whole bundle again, or export it again with `vr export`.",
-        ) from error
-
-
-def _usable_cores() -> int:
-    # ONNX Runtime by itself takes every core of the machine, even where a container or
-    # taskset leaves this process only a few of them.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _check_session(session: Any, bundle: Bundle) -> None:
-    """Compare the graph's own signature and fingerprint with the card's."""
+def _check_session(session: Any, bundle: Bundle) -> int | None:
+    """Compare the graph's own signature and fingerprint with the card's; its fixed batch."""
     card = bundle.card
     spec = card.preprocessing
-    found = [_signature(node) for node in (*session.get_inputs(), *session.get_outputs())]
+    nodes = (*session.get_inputs(), *session.get_outputs())
+    found = [_signature(node) for node in nodes]
     wanted = [
         (INPUT, "tensor(uint8)", (spec.height, spec.width, 3)),
         (OUTPUT, "tensor(float)", (card.dim,)),
@@ -149,11 +99,14 @@ def _check_session(session: Any, bundle: Bundle) -> None:
             f"{bundle.onnx} takes and gives {found}, not {wanted}: it is no export of this network."
         )
     inside = session.get_modelmeta().custom_metadata_map.get("fingerprint")
-    if inside != card.fingerprint:
+    batch = nodes[0].shape[0]
+    fixed = batch if isinstance(batch, int) else None
+    if inside != card.fingerprint or fixed != bundle.batch:
         raise MismatchError(
             f"{bundle.onnx} was exported from another network than its model.json describes.",
             mend="Copy the whole bundle again, or export it again with `vr export`.",
         )
+    return fixed
 
 
 def _signature(node: Any) -> tuple[str, str, tuple[int | str, ...]]:

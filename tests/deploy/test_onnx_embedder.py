@@ -13,14 +13,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import deploy.runtimes.onnx
+import deploy.runtimes.session
 from deploy.bundle import Bundle
-from deploy.cuda import Gpu
 from deploy.runtimes import open_embedder
 from deploy.runtimes.onnx import OnnxEmbedder
 from toolkit.embedding import Embedder
 from toolkit.embedding_torch import TorchEmbedder
 from toolkit.errors import InputError, MismatchError, MissingError, UsageError
+from toolkit.machine.cuda import Gpu
 from toolkit.networks.saved import load_model
 from toolkit.workspace import sha256_file
 
@@ -136,11 +136,13 @@ def pretend_cuda_build(monkeypatch: pytest.MonkeyPatch, gpus: list[Gpu]) -> None
     """ONNX Runtime claims a CUDA provider that then cannot be loaded, as it really does."""
     claimed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: claimed)
-    monkeypatch.setattr(deploy.runtimes.onnx, "list_gpus", lambda: gpus)
+    monkeypatch.setattr(deploy.runtimes.session, "list_gpus", lambda: gpus)
     real = onnxruntime.InferenceSession
 
-    def falls_back(path: str, options: Any, providers: list[str]) -> Any:
-        assert providers == claimed
+    def falls_back(path: str, options: Any, providers: list[Any]) -> Any:
+        (name, settings), last = providers
+        assert [name, last] == claimed
+        assert settings["use_tf32"] == "0"  # the graph says float32
         return real(path, options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
@@ -234,8 +236,12 @@ def test_open_embedder_refuses_what_a_runtime_cannot_open(bundle: Bundle, run_fo
         open_embedder(run_folder, "onnx")
     with pytest.raises(UsageError, match="no runtime 'caffe'"):
         open_embedder(bundle.folder, "caffe")  # type: ignore[arg-type]
-    with pytest.raises(MissingError, match="does not run them yet"):
-        open_embedder(bundle.folder, "tensorrt")
+    with pytest.raises(UsageError, match="not on the CPU"):
+        open_embedder(bundle.folder, "tensorrt", device="cpu")
+    with pytest.raises(UsageError, match="0 threads"):
+        open_embedder(run_folder, "torch", threads=0)
+    with pytest.raises(UsageError, match="tpu"):
+        open_embedder(bundle.folder, device="tpu")
 
 
 def test_open_embedder_checks_the_bundle(own_bundle: Path, run_folder: Path) -> None:
