@@ -1,31 +1,57 @@
 """Make a bundle from a run: export, prove, and put it in place whole or not at all."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.bundle import ENGINES_NAME, NAMES, ONNX_NAME, PARITY_NAME, Bundle, read_bundle
-from deploy.onnx import OPSET, export_onnx
-from deploy.parity import GATES, Parity, Precision, measure_parity
-from deploy.runtimes.onnx import OnnxEmbedder
-from toolkit.embedding import Embedder
-from toolkit.errors import QualityGateError, StorageError
-from toolkit.model_card import FILE_NAME, ModelCard
+from deploy.bundle import ENGINES_NAME, NAMES, ONNX_NAME, PROOF_NAME, Bundle, read_bundle
+from deploy.certificate import certify, check_gate, is_dense
+from deploy.dense_parity import prove_windows
+from deploy.parity import Parity, Tracks
+from deploy.proof import make_proof, write_proof
+from deploy.settings import ExportSettings
+from deploy.verify import verify_bundle
+from deploy.writing import write_graphs
+from toolkit.errors import StorageError, UsageError
 from toolkit.optional import require
-from toolkit.workspace import atomic_folder, sha256_file, write_json
+from toolkit.workspace import atomic_folder, sha256_file, storage_errors
+
+if TYPE_CHECKING:
+    from deploy.precision import Calibration, Progress
+
+Patches = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a run knows beside its pairs.
+
+    tracks: (N,), the same number for pairs of the same track, None where each is its own;
+    calibration: what int8 needs; progress: told how many of its patches were measured.
+    """
+
+    tracks: Tracks | None = None
+    calibration: "Calibration | None" = None
+    progress: "Progress | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export made."""
+    """What an export made.
+
+    windows: of a bundle with a dense graph, how far windows are from patches alone, as in
+    parity.json.
+    """
 
     bundle: Bundle
     parity: Parity
     engines: tuple[Path, ...] = ()
+    windows: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The `export` contract."""
@@ -35,80 +61,85 @@ class ExportReport:
             "engines": [str(engine) for engine in self.engines],
             "precision": self.bundle.precision,
             "parity": self.parity.as_json(self.bundle.precision),
+            **({} if self.windows is None else {"windows": dict(self.windows)}),
         }
 
 
 def export_bundle(
-    run: Path, out: Path, queries: NDArray[np.uint8], positives: NDArray[np.uint8]
+    run: Path,
+    out: Path,
+    queries: Patches,
+    positives: Patches,
+    settings: ExportSettings | None = None,
+    evidence: Evidence | None = None,
 ) -> ExportReport:
     """Export a run's network to the bundle `out` and prove that it retrieves the same.
 
-    queries, positives: held-out pairs, uint8 RGB (N, height, width, 3) of the network's
+    queries, positives: held-out pairs, uint8 RGB (N, height, width, 3) of the bundle's
     input size, N at least 1. The bundle takes the place of an older one in one step; until
     then, and after any error, the older one stays. Engines of the same ONNX file are kept.
 
     Raises QualityGateError when the export is not near enough, StorageError, MissingError
-    without ONNX Runtime, MismatchError for a damaged run, InputError without patches.
+    without ONNX Runtime, MismatchError for a damaged run, InputError without patches,
+    UsageError for a size that the network cannot take.
     """
+    from deploy.resize import load_at_size
     from toolkit.embedding_torch import TorchEmbedder
-    from toolkit.networks.saved import load_model
+    from toolkit.networks.dense import flat_network
 
+    settings, evidence = settings or ExportSettings(), evidence or Evidence()
     require("onnxruntime")  # before a minute's work, not after it
-    _check_target(out)
-    network, card = load_model(run)
+    check_target(out)
+    network, card = load_at_size(run, settings.size)
     with atomic_folder(out) as draft:
-        bundle = _write_model(draft, network, card)
-        parity = _prove(TorchEmbedder(network, card, "cpu"), bundle, queries, positives)
-        write_json(draft / PARITY_NAME, parity.as_json(bundle.precision))
-        _check_gate(parity, bundle.precision)
+        proof = make_proof(TorchEmbedder(network, card), queries, positives, evidence.tracks)
+        if settings.dense and network.preprocess.has_mean_image:
+            proof = proof.with_flat(TorchEmbedder(flat_network(network), card))
+        write_proof(proof, card, draft / PROOF_NAME)
+        bundle = write_graphs(
+            draft, (network, card), settings, evidence.calibration, evidence.progress
+        )
+        parity, windows = _prove(bundle)
         _keep_engines(out, bundle)
-    return ExportReport(read_bundle(out), parity)
+    return ExportReport(read_bundle(out), parity, windows=windows)
 
 
-def _check_target(out: Path) -> None:
-    """Refuse to replace anything that is not a bundle."""
-    if not out.exists():
-        return
-    if not out.is_dir() or not {entry.name for entry in out.iterdir()} <= NAMES:
+def check_target(out: Path) -> None:
+    """Refuse a name that runtimes cannot open, and to replace what is no bundle.
+
+    Raises UsageError or StorageError.
+    """
+    try:
+        str(out).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"The name {str(out)!r} is not UTF-8, and runtimes cannot open such files.",
+            mend="Choose another --out.",
+        ) from error
+    with storage_errors(out):
+        if not out.exists():
+            return
+        is_bundle = out.is_dir() and {entry.name for entry in out.iterdir()} <= NAMES
+    if not is_bundle:
         raise StorageError(
             f"{out} is there and is no bundle; it is not replaced.",
             mend="Choose another --out, or move it away.",
         )
 
 
-def _write_model(folder: Path, network: Any, card: ModelCard) -> Bundle:
-    export_onnx(network, card, folder / ONNX_NAME)
-    extra = {
-        "onnx_sha256": sha256_file(folder / ONNX_NAME),
-        "precision": "fp32",
-        "opset": OPSET,
-    }
-    write_json(folder / FILE_NAME, {**card.as_json(), **extra})
-    (folder / ENGINES_NAME).mkdir()
-    return read_bundle(folder)
+def _prove(bundle: Bundle) -> tuple[Parity, Mapping[str, Any] | None]:
+    """Measure, judge and certify every graph: the parity of model.onnx, and that of windows.
 
-
-def _prove(
-    reference: Embedder, bundle: Bundle, queries: NDArray[np.uint8], positives: NDArray[np.uint8]
-) -> Parity:
-    candidate = OnnxEmbedder(bundle, device="cpu")
-    try:
-        return measure_parity(reference, candidate, queries, positives)
-    finally:
-        candidate.close()
-
-
-def _check_gate(parity: Parity, precision: Precision) -> None:
-    gate = GATES[precision]
-    if parity.passes(gate):
-        return
-    raise QualityGateError(
-        f"The export does not retrieve what the network does: over {parity.patches} patches the "
-        f"least cosine is {parity.cosine_min:.6f} (at least {gate.cosine_min} is wanted) and R@1 "
-        f"changes by {100 * parity.delta_recall:+.2f} points (at most "
-        f"{100 * gate.delta_recall:g}). Nothing was written.",
-        mend="Report this with the run's model.json and the output of `pip freeze`.",
-    )
+    Raises QualityGateError.
+    """
+    verification = verify_bundle(bundle.folder, "onnx", "cpu")
+    windows = None
+    for runtime, parity in verification.measured.items():
+        check_gate(parity, bundle, runtime, "Nothing was written.")
+        if is_dense(runtime):
+            windows = prove_windows(bundle)
+        certify(bundle, runtime, parity, windows=windows if is_dense(runtime) else None)
+    return verification.parity, windows
 
 
 def _keep_engines(old: Path, bundle: Bundle) -> None:

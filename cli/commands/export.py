@@ -1,47 +1,66 @@
 """`vr export`: a run to a bundle that other runtimes open."""
+# ruff: noqa: ARG001 - cli.export_flags reads the flags that are settings from the context
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli import export_flags as flags
 from cli.options import DEFAULT_EXPORTED, DEFAULT_LATEST, Json
-from cli.output import complain, emit, plain, say, show_line, warn
-from toolkit.errors import MissingError
+from cli.output import complain, emit, plain, progress_bar, say, show_line, warn
+from toolkit.errors import MissingError, QualityGateError, VrError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deploy.bundle import Bundle
     from deploy.export import ExportReport
+    from deploy.parity import Parity
+    from deploy.runtimes import Runtime
+    from deploy.settings import ExportSettings
+    from deploy.tensorrt import EngineSettings
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The run to export.")] = DEFAULT_LATEST,
-    out: Annotated[Path, typer.Option(help="Folder of the bundle.")] = DEFAULT_EXPORTED,
-    trt: Annotated[
-        bool, typer.Option("--trt", help="Build a TensorRT engine too (needs an NVIDIA GPU).")
-    ] = False,
-    patches: Annotated[
-        Path | None, typer.Option(help="Where the run's pair shards are, if they were moved.")
-    ] = None,
+    context: typer.Context,
+    run: flags.Run = DEFAULT_LATEST,
+    out: flags.Out = DEFAULT_EXPORTED,
+    precision: flags.PrecisionName = "fp32",
+    dense: flags.Dense = False,
+    triton: flags.Triton = None,
+    size: flags.Size = None,
+    opset: flags.Opset = None,
+    batch: flags.Batch = None,
+    trt: flags.Trt = False,
+    trt_rtx: flags.TrtRtx = False,
+    profiles: flags.Profiles = None,
+    workspace: flags.Workspace = None,
+    patches: flags.Patches = None,
+    verify: flags.Verify = None,
+    runtime: flags.RuntimeName = "auto",
+    device: flags.DeviceName = "auto",
     as_json: Json = False,
 ) -> int:
     """Export the network to ONNX, prove that it retrieves the same, and build engines.
 
     The bundle holds everything: uint8 RGB pictures in, vectors of length 1 out.
     """
-    report = export_run(run, out, patches)
+    flags.check_flags(context)
+    if verify is not None:
+        return _verify(verify, runtime, device, as_json=as_json)
+    settings = flags.export_settings(context)
+    engines = flags.engine_settings(context) if trt or trt_rtx else []
+    report = export_run(run, out, settings, patches)
     tell(report)
-    content = report.as_json()
+    content: dict[str, Any] = report.as_json() | ({"built": []} if engines else {})
+    # The ONNX bundle stands and is of use, whatever becomes of what was to be added to it.
     code = 0
-    if trt:
-        from deploy.tensorrt import build_engines
-
-        try:
-            content["engines"] = [str(engine) for engine in build_engines(report.bundle)]
-        except MissingError as error:
-            # The ONNX bundle stands and is of use; only the engine is missing.
-            complain(error)
-            content |= {"error": error.problem, "mend": error.mend, "exit_code": error.exit_code}
-            code = error.exit_code
+    for wanted in engines:
+        failed = _add_engines(report.bundle, wanted, content)
+        code = code or failed
+    if triton is not None:
+        content["triton"] = _serve(report.bundle, triton)
     if as_json:
         emit(content)
     else:
@@ -49,38 +68,89 @@ def export(
     return code
 
 
-def export_run(run: Path, out: Path, patches: Path | None = None) -> "ExportReport":
-    """Export a run and prove it on the pairs that the run held out."""
-    from deploy.export import export_bundle
-    from toolkit.errors import UsageError
-    from toolkit.model_card import FILE_NAME, ModelCard
-    from toolkit.training.held_out import proof_pairs, was_imported
-    from toolkit.training.run_folder import RunFolder
+def export_run(
+    run: Path, out: Path, settings: "ExportSettings | None" = None, patches: Path | None = None
+) -> "ExportReport":
+    """Export a run, and tell people how far it is and what they should know."""
+    from deploy import from_run
+    from deploy.settings import ExportSettings
 
-    folder = RunFolder.open(run)
-    if not (folder.path / FILE_NAME).is_file():
-        raise UsageError(
-            f"The run {folder.path} is not finished.",
-            mend=f"Go on with: {folder.resume_command}",
-        )
-    fit = ModelCard.read(folder.path).preprocessing.fit_batch
-    record = folder.read_data()
-    if not record.held_out and not was_imported(record):
-        warn("the run held nothing out: the export is proven on patches it was trained on")
-    pairs = proof_pairs(folder, patches)
-    return export_bundle(
-        folder.path,
-        out,
-        fit([stored.read_query() for stored in pairs]),
-        fit([stored.read_positive() for stored in pairs]),
-    )
+    with progress_bar("exporting", None) as bar:
+
+        def note_ranges(done: int, total: int) -> None:
+            bar.at(done, total, "measuring ranges")
+
+        watch = from_run.Watch(warn, note_ranges)
+        return from_run.export_run(run, out, settings or ExportSettings(), patches, watch)
+
+
+def _add_engines(bundle: "Bundle", wanted: "EngineSettings", content: dict[str, Any]) -> int:
+    """Build, tell, and add to the report; the exit code."""
+    from deploy.engines import add_engines
+
+    try:
+        for engine in add_engines(bundle, wanted):
+            done = "is up to date" if engine.reused else "was built"
+            say(f"the engine {plain(engine.path)} {done}; it is for {plain(engine.runs_on)}")
+            content["engines"].append(str(engine.path))
+            content["built"].append(engine.as_json())
+    except (MissingError, QualityGateError) as error:
+        return _say_error(error, content)
+    return 0
+
+
+def _serve(bundle: "Bundle", target: Path) -> str:
+    from deploy.triton import write_repository
+
+    repository = write_repository(bundle, target)
+    say(f"put into the model repository {plain(repository)}")
+    return str(repository)
+
+
+def _verify(folder: Path, runtime: "Runtime", device: str, *, as_json: bool) -> int:
+    from deploy.verify import verify_bundle
+
+    verification = verify_bundle(folder, runtime, device)
+    content, code = verification.as_json(), 0
+    try:
+        verification.check()
+        for ran, parity in verification.measured.items():
+            say(f"[bold]verified[/] {plain(folder)} with {ran}: {_measured(parity)}")
+    except QualityGateError as error:
+        code = _say_error(error, content)
+    if as_json:
+        emit(content)
+    elif code == 0:
+        show_line(str(folder))
+    return code
+
+
+def _say_error(error: VrError, content: dict[str, Any]) -> int:
+    """Tell people, and add to what programs are told."""
+    complain(error)
+    if "error" not in content:  # the exit code is that of the first
+        content |= {"error": error.problem, "mend": error.mend, "exit_code": error.exit_code}
+    return error.exit_code
 
 
 def tell(report: "ExportReport") -> None:
     """What was made, for people."""
-    parity = report.parity
-    say(
-        f"[bold]exported[/] {plain(report.bundle.onnx)}: over {parity.patches} patches the cosine "
-        f"to the trained network is at least {parity.cosine_min:.6f}, and R@1 changes by "
-        f"{100 * parity.delta_recall:+.2f} points"
+    precision = report.bundle.precision
+    made = plain(report.bundle.onnx) + ("" if precision == "fp32" else f" in {precision}")
+    say(f"[bold]exported[/] {made}: {_measured(report.parity)}")
+    if report.windows is not None:
+        say(
+            f"the dense graph: {_points(report.windows, '')} among windows when a window is "
+            f"looked for, {_points(report.windows, '_mixed')} when it is a patch alone"
+        )
+
+
+def _points(windows: "Mapping[str, Any]", kind: str) -> str:
+    return f"R@1 {100 * windows[f'delta_recall@1{kind}']:+.1f} points"
+
+
+def _measured(parity: "Parity") -> str:
+    return (
+        f"over {parity.patches} patches the cosine to the trained network is at least "
+        f"{parity.cosine_min:.6f}, and R@1 changes by {100 * parity.delta_recall:+.2f} points"
     )

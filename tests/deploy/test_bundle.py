@@ -2,7 +2,6 @@ import copy
 import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +16,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import deploy.export
-from deploy.bundle import Bundle, read_bundle
+import deploy.writing
+from deploy.bundle import MAX_JSON_BYTES, Bundle, DenseNote, read_bundle
 from deploy.export import export_bundle
-from deploy.onnx import OPSET, export_onnx
+from deploy.onnx import OPSET, GraphOptions, make_onnx
 from toolkit.errors import InputError, MismatchError, QualityGateError, StorageError
 from toolkit.model_card import ModelCard
 from toolkit.workspace import sha256_file
@@ -40,7 +39,8 @@ def edit_card(folder: Path, **changes: Any) -> None:
 
 
 def test_bundle_is_whole_and_reads_back(bundle: Bundle) -> None:
-    assert set(contents(bundle.folder)) == {"model.onnx", "model.json", "parity.json"}
+    files = {"model.onnx", "model.json", "parity.json", "proof.safetensors"}
+    assert {name for name in contents(bundle.folder) if "/" not in name} == files
     assert bundle.engines.is_dir()
     assert read_bundle(bundle.folder) == bundle
     assert (bundle.precision, bundle.opset) == ("fp32", OPSET)
@@ -129,20 +129,20 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
         read_bundle(tmp_path / "nothing")
 
 
-def faulty_export(network: Any, card: ModelCard, target: Path) -> None:
+def faulty_export(network: Any, card: ModelCard, options: GraphOptions) -> onnx.ModelProto:
     """An exporter with a fault: some noise on the weights of the last layer."""
     faulty = copy.deepcopy(network)
     with torch.no_grad():
         for weight in faulty.backbone.head.parameters():
             weight += 0.01 * torch.randn_like(weight)
-    export_onnx(faulty, card, target)
+    return make_onnx(faulty, card, options)
 
 
 def test_a_faulty_export_fails_the_gate_and_the_old_bundle_stays(
     run_folder: Path, patches: Patches, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(own_bundle.parent)
-    monkeypatch.setattr(deploy.export, "export_onnx", faulty_export)
+    monkeypatch.setattr(deploy.writing, "make_onnx", faulty_export)
     with pytest.raises(QualityGateError, match="least cosine") as caught:
         export_bundle(run_folder, own_bundle, *patches)
     assert caught.value.exit_code == 4
@@ -153,12 +153,12 @@ def test_a_faulty_export_fails_the_gate_and_the_old_bundle_stays(
 def test_a_full_disk_leaves_the_old_bundle(
     run_folder: Path, patches: Patches, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_space(network: Any, card: ModelCard, target: Path) -> None:
+    def no_space(model: onnx.ModelProto, target: Path) -> None:
         target.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = contents(own_bundle.parent)
-    monkeypatch.setattr(deploy.export, "export_onnx", no_space)
+    monkeypatch.setattr(deploy.writing, "write_onnx", no_space)
     with pytest.raises(StorageError, match="disk is full"):
         export_bundle(run_folder, own_bundle, *patches)
     assert contents(own_bundle.parent) == before
@@ -208,17 +208,17 @@ def test_engines_of_the_same_onnx_are_kept_and_others_dropped(
     own_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def copy_export(network: Any, card: ModelCard, target: Path) -> None:
-        shutil.copyfile(bundle.onnx, target)  # the same run gives the same bytes, only sooner
+    def stored(*_: Any) -> onnx.ModelProto:
+        return onnx.load(bundle.onnx)  # the same run gives the same bytes, only sooner
 
-    monkeypatch.setattr(deploy.export, "export_onnx", copy_export)
+    monkeypatch.setattr(deploy.writing, "make_onnx", stored)
     (own_bundle / "engines" / "some.plan").write_bytes(b"an engine")
     export_bundle(run_folder, own_bundle, *patches)
     assert (own_bundle / "engines" / "some.plan").read_bytes() == b"an engine"
 
     (own_bundle / "model.onnx").write_bytes(b"something else")
     export_bundle(run_folder, own_bundle, *patches)
-    assert list((own_bundle / "engines").iterdir()) == []
+    assert list((own_bundle / "engines").glob("*.plan")) == []
 
 
 def test_a_bundle_moved_aside_by_a_killed_export_is_found_again(own_bundle: Path) -> None:
@@ -241,6 +241,90 @@ with atomic_folder(Path(sys.argv[1])) as draft:
     assert not own_bundle.exists()
     assert read_bundle(own_bundle).folder == own_bundle
     assert contents(own_bundle) == before
+
+
+def test_an_export_that_is_killed_leaves_the_old_bundle_and_is_swept(
+    run_folder: Path, patches: Patches, own_bundle: Path
+) -> None:
+    """kill -9 when the new graph has been written and nothing else yet."""
+    np.savez(own_bundle.parent / "patches.npz", *patches)
+    before = contents(own_bundle)
+    code = """
+import os, sys
+from pathlib import Path
+import numpy as np
+import deploy.export
+def killed(folder, *_):
+    (folder / "model.onnx").write_bytes(b"new")
+    os.kill(os.getpid(), 9)
+deploy.export.write_graphs = killed
+patches = np.load(sys.argv[3]).values()
+deploy.export.export_bundle(Path(sys.argv[1]), Path(sys.argv[2]), *patches)
+"""
+    root = Path(__file__).parents[2]
+    places = [str(run_folder), str(own_bundle), str(own_bundle.parent / "patches.npz")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *places],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert contents(own_bundle) == before
+    assert len(list(own_bundle.parent.iterdir())) == 3  # the draft, hidden
+    export_bundle(run_folder, own_bundle, *patches)
+    assert {path.name for path in own_bundle.parent.iterdir()} == {"exported", "patches.npz"}
+
+
+@pytest.mark.parametrize(
+    "passed", [False, None, "true", 1], ids=["false", "null", "text", "number"]
+)
+def test_a_bundle_that_did_not_pass_is_not_opened(own_bundle: Path, passed: Any) -> None:
+    path = own_bundle / "parity.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "passed": passed}))
+    with pytest.raises(QualityGateError, match=r"parity\.json") as caught:
+        read_bundle(own_bundle)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("name", ["parity.json", "model.json"])
+def test_a_file_of_json_that_is_huge_or_none_is_refused(own_bundle: Path, name: str) -> None:
+    (own_bundle / name).write_bytes(b" " * (MAX_JSON_BYTES + 1))
+    with pytest.raises(MismatchError, match="more than"):
+        read_bundle(own_bundle)
+    (own_bundle / name).write_text("[]")
+    with pytest.raises(MismatchError, match="no JSON object"):
+        read_bundle(own_bundle)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch": 0},
+        {"batch": 10**9},
+        {"batch": "many"},
+        {"dense": {}},
+        {"dense": {"onnx_sha256": "0", "stride": 0, "window": [32, 32]}},
+        {"dense": {"onnx_sha256": "0", "stride": 8, "window": [32]}},
+        {"dense": {"onnx_sha256": "0", "stride": 8, "window": [32, 10**9]}},
+        {"quantization": 3},
+        {"dim": 10**12},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_a_claim_that_cannot_be_is_a_mismatch(own_bundle: Path, changes: dict[str, Any]) -> None:
+    edit_card(own_bundle, **changes)
+    with pytest.raises(MismatchError, match=r"model\.json"):
+        read_bundle(own_bundle)
+
+
+def test_what_a_card_says_of_other_graphs_reads_back(own_bundle: Path) -> None:
+    note = DenseNote("a" * 64, 16, (32, 48))
+    edit_card(own_bundle, dense=note.as_json(), batch=7, quantization={"method": "entropy"})
+    read = read_bundle(own_bundle)
+    assert (read.dense_note, read.dense, read.batch) == (note, True, 7)
+    assert read.dense_onnx == own_bundle / "dense.onnx"
+    edit_card(own_bundle, **read.as_json())
+    assert read_bundle(own_bundle) == read
 
 
 def test_files_that_may_not_grow_leave_the_old_bundle(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deploy.onnx import export_onnx
+from deploy.onnx import make_onnx, write_onnx
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.networks.saved import load_model, save_model
 from toolkit.preprocess import Preprocessing
@@ -33,7 +33,7 @@ def assert_same_in_onnx(backbone: str, folder: Path) -> onnx.ModelProto:
             buffer.uniform_(0.5, 1.5)
     save_model(network, folder / "run", {})
     network, card = load_model(folder / "run")
-    export_onnx(network, card, folder / "model.onnx")
+    write_onnx(make_onnx(network, card), folder / "model.onnx")
     session = onnxruntime.InferenceSession(
         str(folder / "model.onnx"), providers=["CPUExecutionProvider"]
     )

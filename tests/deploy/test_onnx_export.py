@@ -15,7 +15,7 @@ from torch import nn
 
 from deploy.bundle import Bundle
 from deploy.lrn import NativeLrn, with_native_lrn
-from deploy.onnx import OPSET, export_onnx
+from deploy.onnx import OPSET, make_onnx, write_onnx
 from toolkit.model_card import ModelCard
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.preprocess import Channels, Preprocessing
@@ -62,7 +62,7 @@ def test_onnx_runtime_gives_what_torch_gives(
     backbone: str, size: int, channels: Channels, mean_image: bool, tmp_path: Path
 ) -> None:
     network, card = make(backbone, size, channels, mean_image=mean_image)
-    export_onnx(network, card, tmp_path / "model.onnx")
+    write_onnx(make_onnx(network, card), tmp_path / "model.onnx")
     for count in (1, 3, 33):
         images = random_images(count, size)
         found, wanted = run_onnx(tmp_path / "model.onnx", images), run_torch(network, images)
@@ -75,7 +75,7 @@ def test_onnx_runtime_gives_what_torch_gives(
 @pytest.mark.slow
 def test_whole_alexnet_gives_what_torch_gives(tmp_path: Path) -> None:
     network, card = make("alexnet", 227, "bgr", dim=1024, mean_image=True)
-    export_onnx(network, card, tmp_path / "model.onnx")
+    write_onnx(make_onnx(network, card), tmp_path / "model.onnx")
     images = random_images(2, 227)
     found, wanted = run_onnx(tmp_path / "model.onnx", images), run_torch(network, images)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
@@ -86,7 +86,7 @@ def test_third_implementation_agrees(tmp_path: Path) -> None:
     from onnx.reference import ReferenceEvaluator
 
     network, card = make("small", 16, "bgr", dim=8)
-    export_onnx(network, card, tmp_path / "model.onnx")
+    write_onnx(make_onnx(network, card), tmp_path / "model.onnx")
     images = random_images(2, 16)
     found = ReferenceEvaluator(str(tmp_path / "model.onnx")).run(None, {"images": images})[0]
     np.testing.assert_allclose(found, run_torch(network, images), atol=1e-4)
@@ -100,7 +100,7 @@ def test_preprocessing_inside_the_graph_is_what_the_record_says(
     network, card = make("small", 16, channels, dim=3 * 16 * 16)
     network.backbone = nn.Flatten()
     network.preprocess.deviation.copy_(torch.tensor([0.2, 0.3, 0.4])[:, None, None])
-    export_onnx(network, card, tmp_path / "model.onnx")
+    write_onnx(make_onnx(network, card), tmp_path / "model.onnx")
     images = random_images(2, 16)
 
     pixels = images.astype(np.float64)
@@ -141,7 +141,7 @@ class LrnOnly(nn.Module):
 def test_local_response_normalisation_equals_torch(size: int, tmp_path: Path) -> None:
     network, card = make("small", 16, dim=3 * 16 * 16)
     network.backbone = LrnOnly(size)
-    export_onnx(network, card, tmp_path / "model.onnx")
+    write_onnx(make_onnx(network, card), tmp_path / "model.onnx")
     images = random_images(3, 16)
     found = run_onnx(tmp_path / "model.onnx", images)
     np.testing.assert_allclose(found, run_torch(network, images), atol=1e-6)
@@ -156,7 +156,7 @@ def test_local_response_normalisation_equals_torch(size: int, tmp_path: Path) ->
 
 def test_alexnet_has_two_native_lrn_nodes_and_keeps_its_own_layers(tmp_path: Path) -> None:
     network, card = make("alexnet", 67, "bgr", mean_image=True)
-    export_onnx(network, card, tmp_path / "model.onnx")
+    write_onnx(make_onnx(network, card), tmp_path / "model.onnx")
     nodes = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
     assert nodes.count("LRN") == 2
     assert "AveragePool" not in nodes
@@ -201,9 +201,9 @@ def test_same_run_gives_the_same_bytes_in_another_process(
     bundle: Bundle, run_folder: Path, tmp_path: Path
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from deploy.onnx import export_onnx;"
+        "import sys; from pathlib import Path; from deploy.onnx import make_onnx, write_onnx;"
         "from toolkit.networks.saved import load_model;"
-        "export_onnx(*load_model(Path(sys.argv[1])), Path(sys.argv[2]))"
+        "write_onnx(make_onnx(*load_model(Path(sys.argv[1]))), Path(sys.argv[2]))"
     )
     subprocess.run(
         [sys.executable, "-c", code, str(run_folder), str(tmp_path / "there.onnx")],
@@ -223,7 +223,7 @@ def test_export_is_silent_and_leaves_the_network_as_it_was(
     network, card = make("small", 16)
     network.train()
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
-    export_onnx(network, card, tmp_path / "model.onnx")
+    write_onnx(make_onnx(network, card), tmp_path / "model.onnx")
     assert network.training
     assert all(torch.equal(before[n], weight) for n, weight in network.state_dict().items())
     assert capfd.readouterr() == ("", "")

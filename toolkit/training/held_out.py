@@ -32,8 +32,8 @@ def proof_pairs(
     pairs = held_out_pairs(run, patches)
     if not pairs:
         pairs = read_pairs(_folder(record, patches))
-    stride = max(1, -(-len(pairs) // most))
-    return pairs[::stride]
+    count = min(most, len(pairs))
+    return [pairs[place * len(pairs) // count] for place in range(count)]
 
 
 def was_imported(record: DataRecord) -> bool:
