@@ -1,12 +1,13 @@
 """Errors to text and exit codes: a user's error is one message, a bug keeps its traceback."""
 
 import difflib
+import traceback
 from contextlib import suppress
 from typing import Any
 
 import typer
 
-from cli.output import complain, emit
+from cli.output import complain, emit, unwritable
 from toolkit.errors import Interrupted, StorageError, UsageError, VrError
 
 _INTERRUPTED = Interrupted.exit_code
@@ -25,6 +26,10 @@ def run_command(command: Any, arguments: list[str], **settings: Any) -> int:
     except (SystemExit, BrokenPipeError):
         # The reader of our output went away (`vr search ... | head`): nothing to say to it.
         return _BROKEN_PIPE
+    except OSError as error:
+        if error.filename is not None or _is_ours(error):
+            raise
+        return report(unwritable(error), as_json=as_json)
     except KeyboardInterrupt:
         result = _INTERRUPTED
     if result == _INTERRUPTED:  # what typer makes of Ctrl-C; no command returns it by itself
@@ -32,6 +37,13 @@ def run_command(command: Any, arguments: list[str], **settings: Any) -> int:
             Interrupted("Interrupted.", mend="What was finished is kept."), as_json=as_json
         )
     return result if isinstance(result, int) else 0
+
+
+def _is_ours(error: OSError) -> bool:
+    """Whether a command of ours was at work, and not typer, which prints the help by itself."""
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in frames]
+    return any(module.startswith("cli.") for module in modules[1:])
 
 
 def asks_for_json(arguments: list[str]) -> bool:

@@ -8,9 +8,22 @@ from types import FrameType
 
 import typer
 
-from cli.commands import demo, evaluate, export, import_, index, mine, runs, search, train
+from cli.commands import (
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    export,
+    import_,
+    index,
+    mine,
+    runs,
+    search,
+    train,
+)
 from cli.config import FILE_NAME, read_config
 from cli.failures import asks_for_json, report, run_command
+from cli.output import show_line
 from toolkit.errors import UsageError
 
 app = typer.Typer(
@@ -32,14 +45,16 @@ app.command("runs")(runs.runs)
 app.add_typer(import_.app, name="import")
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
+app.command("embed")(embed.embed)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"vr {version('vr-toolkit')}")
+        show_line(f"vr {version('vr-toolkit')}")
         raise typer.Exit
 
 

@@ -12,6 +12,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if any.")
 ]
+Runtime = Annotated[
+    Literal["auto", "onnx", "torch", "tensorrt"],
+    typer.Option(help="What runs the model; auto says what it took."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of the CPU.", show_default="every core it may use"),
+]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read the data.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same result.")]
 Patches = Annotated[Path, typer.Option(help="Folder of mined pair shards.")]

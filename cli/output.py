@@ -101,10 +101,15 @@ def _stdout_errors() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise StorageError(
-            f"Cannot write the result to the standard output: {error.strerror}.",
-            mend="Free some space, or send it elsewhere.",
-        ) from error
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError) -> StorageError:
+    """What a full or broken standard output is to a person."""
+    return StorageError(
+        f"Cannot write the result to the standard output: {error.strerror}.",
+        mend="Free some space, or send it elsewhere.",
+    )
 
 
 class Bar:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_LATEST, DEFAULT_RUNS, Device, Json
+from cli.options import DEFAULT_LATEST, DEFAULT_RUNS, Device, Json, Runtime, Threads
 from cli.output import emit, plain, say, show_table, visible
 from toolkit.errors import InputError, MismatchError, UsageError
 
@@ -26,7 +26,9 @@ def evaluate(
     patches: Annotated[
         Path | None, typer.Option(help="Where the run's pair shards are, if they were moved.")
     ] = None,
+    runtime: Runtime = "auto",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> int:
     """Measure R@1, R@5 and MAP@R on pairs that the run has not seen."""
@@ -35,7 +37,7 @@ def evaluate(
     from toolkit.training.held_out import held_out_pairs
 
     _check_subject(subject)
-    embedder = open_embedder(subject, device=device)
+    embedder = open_embedder(subject, runtime, device, threads)
     try:
         source = _run_of(subject, run, embedder.card.lineage)
         _check_unseen(source, embedder.card.lineage)

@@ -14,6 +14,8 @@ from cli.options import (
     Json,
     Model,
     Overwrite,
+    Runtime,
+    Threads,
 )
 from cli.output import (
     Bar,
@@ -48,14 +50,16 @@ def build(
     index: IndexFolder = DEFAULT_INDEX,
     model: Model = DEFAULT_EXPORTED,
     overwrite: Overwrite = False,
+    runtime: Runtime = "auto",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> int:
     """Embed pictures and make them searchable; again, and only what is new is added."""
     from deploy.runtimes import open_embedder
     from indexes.info import info
 
-    embedder = open_embedder(model, device=device)
+    embedder = open_embedder(model, runtime, device, threads)
     try:
         say(f"embedding with {plain(model)} on {embedder.runtime}")
         report = build_with_bar(index, sources or [DEFAULT_PATCHES], embedder, overwrite=overwrite)

@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_EXPORTED, DEFAULT_INDEX, Device, IndexFolder, Json, Model
+from cli.options import (
+    DEFAULT_EXPORTED,
+    DEFAULT_INDEX,
+    Device,
+    IndexFolder,
+    Json,
+    Model,
+    Runtime,
+    Threads,
+)
 from cli.output import emit, plain, say, show_table, visible, warn
-from toolkit.errors import UsageError
-from toolkit.records import Box
+from cli.query import read_query
 
 if TYPE_CHECKING:
     from indexes.search import Hit
-    from toolkit.images import RgbImage
 
 
 def search(
@@ -34,7 +41,9 @@ def search(
     html: Annotated[
         Path | None, typer.Option(help="Write a page with the pictures to this file.")
     ] = None,
+    runtime: Runtime = "auto",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> int:
     """Find the patches that look most like an image: which video, when, where in the frame."""
@@ -43,9 +52,9 @@ def search(
     from indexes.search import open_index
     from toolkit.embedding import embed_images
 
-    picture = _query(image, box)
+    picture = read_query(image, box)
     begun = time.perf_counter()
-    embedder = open_embedder(model, device=device)
+    embedder = open_embedder(model, runtime, device, threads, quick=True)
     try:
         with open_index(index) as opened:
             opened.check_model(embedder.card)
@@ -63,38 +72,12 @@ def search(
     if as_json:
         emit(as_contract(image, index, hits, milliseconds))
     else:
-        _show(image, hits, milliseconds)
+        _show(image, hits)
+        say(f"{milliseconds:.0f} ms on {embedder.runtime}")
     return 0
 
 
-def _query(image: Path, box: str | None) -> "RgbImage":
-    from toolkit.images import crop_patch, read_image
-
-    picture = read_image(image)
-    if box is None:
-        return picture
-    region = _parse_box(box)
-    height, width = picture.shape[:2]
-    if region.intersection(Box(0, 0, width, height)) <= 0:
-        raise UsageError(
-            f"The box {box} lies outside the image, which has {width}x{height} pixels.",
-            mend="Give --box x0,y0,x1,y1 in pixels of the image.",
-        )
-    return crop_patch(picture, region)
-
-
-def _parse_box(text: str) -> Box:
-    try:
-        x0, y0, x1, y1 = (float(part) for part in text.split(","))
-        return Box(x0, y0, x1, y1)
-    except ValueError as error:
-        raise UsageError(
-            f"{text!r} is no box.",
-            mend="Give --box x0,y0,x1,y1: four numbers with x0 < x1 and y0 < y1.",
-        ) from error
-
-
-def _show(image: Path, hits: "list[Hit]", milliseconds: float) -> None:
+def _show(image: Path, hits: "list[Hit]") -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -112,7 +95,6 @@ def _show(image: Path, hits: "list[Hit]", milliseconds: float) -> None:
         cells = (hit.source, moment, box_text(hit.box), hit.track or "")
         table.add_row(str(hit.rank), f"{hit.score:.3f}", *(Text(visible(cell)) for cell in cells))
     show_table(table)
-    say(f"{milliseconds:.0f} ms")
 
 
 def as_contract(image: Path, index: Path, hits: "list[Hit]", milliseconds: float) -> dict[str, Any]:

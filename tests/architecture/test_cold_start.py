@@ -15,7 +15,19 @@ HEAVY = (
 )  # fmt: skip
 
 COMMANDS = {
-    "vr": ["mine", "train", "eval", "export", "runs", "import", "index", "search", "demo"],
+    "vr": [
+        "mine",
+        "train",
+        "eval",
+        "export",
+        "runs",
+        "import",
+        "index",
+        "search",
+        "demo",
+        "doctor",
+        "embed",
+    ],
     "vr index": ["build", "info"],
     "vr import": ["caffe", "mean", "trainlist"],
 }

@@ -208,7 +208,7 @@ def test_no_gpu_where_one_is_asked_for(refuses, workspace, tiny):
 
 
 def test_export_trt_without_a_gpu_keeps_the_bundle(vr, workspace):
-    from deploy.cuda import list_gpus
+    from toolkit.machine.cuda import list_gpus
 
     if list_gpus():
         pytest.skip("this machine has a GPU")

@@ -99,6 +99,17 @@ def test_a_full_stdout(vr_process, workspace, flags):
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["index"], []], ids=" ".join)
+def test_help_on_a_full_stdout(vr_process, empty, words):
+    with Path("/dev/full").open("w") as full:
+        process = vr_process(*words, stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "standard output: No space left" in err
+    assert "Traceback" not in err
+
+
 def test_a_closed_stdout_is_an_error(vr_process, workspace):
     process = vr_process("search", "image.jpg", stdout=None, preexec_fn=lambda: os.close(1))
     _, err = process.communicate(timeout=60)
