@@ -177,7 +177,7 @@ def test_the_size_of_a_damaged_run_is_a_mismatch(tmp_path: Path) -> None:
         load_at_size(tmp_path, 48)
 
 
-@pytest.mark.parametrize("page", ["formats.md"])
+@pytest.mark.parametrize("page", ["deploy.md", "formats.md"])
 def test_the_five_lines_of_the_docs_open_a_bundle(page: str, bundle: Bundle) -> None:
     """Run as they stand, in a folder with a bundle, with plain ONNX Runtime."""
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
