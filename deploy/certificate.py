@@ -1,11 +1,13 @@
 """parity.json: how near each runtime comes to the trained network, and whether that will do."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from deploy.bundle import Bundle
 from deploy.parity import GATES, Gate, Parity, Precision
 from toolkit.errors import MismatchError, QualityGateError
+from toolkit.machine.cpu import read_cpu
 from toolkit.workspace import read_json, write_json
 
 _MEND = {
@@ -46,7 +48,8 @@ def certify(
     entries = _read_entries(bundle)
     measured = parity.as_json(precision_of(bundle, runtime))
     more = {} if windows is None else {"windows": dict(windows)}
-    entries[engine or runtime] = {"runtime": runtime, "engine": engine or None, **measured, **more}
+    where = {"runtime": runtime, "version": _version(runtime), "processor": read_cpu().model}
+    entries[engine or runtime] = {**where, "engine": engine or None, **measured, **more}
     gate = GATES[bundle.precision]
     content = {
         "version": 1,
@@ -58,6 +61,11 @@ def certify(
         "passed": all(entry["passed"] is True for entry in entries.values()),
     }
     write_json(bundle.parity, content)
+
+
+def _version(runtime: str) -> str:
+    """Of the package that just ran; its name is the first word of the runtime's."""
+    return str(getattr(sys.modules.get(runtime.split()[0]), "__version__", ""))
 
 
 def _read_entries(bundle: Bundle) -> dict[str, dict[str, Any]]:

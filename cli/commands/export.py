@@ -9,7 +9,7 @@ import typer
 from cli import export_flags as flags
 from cli.options import DEFAULT_EXPORTED, DEFAULT_LATEST, Json
 from cli.output import complain, emit, plain, progress_bar, say, show_line, warn
-from toolkit.errors import MissingError, QualityGateError, VrError
+from toolkit.errors import QualityGateError, VrError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,8 @@ def export(
         failed = _add_engines(report.bundle, wanted, content)
         code = code or failed
     if triton is not None:
-        content["triton"] = _serve(report.bundle, triton)
+        failed = _serve(report.bundle, triton, content)
+        code = code or failed
     if as_json:
         emit(content)
     else:
@@ -94,17 +95,22 @@ def _add_engines(bundle: "Bundle", wanted: "EngineSettings", content: dict[str, 
             say(f"the engine {plain(engine.path)} {done}; it is for {plain(engine.runs_on)}")
             content["engines"].append(str(engine.path))
             content["built"].append(engine.as_json())
-    except (MissingError, QualityGateError) as error:
+    except VrError as error:
         return _say_error(error, content)
     return 0
 
 
-def _serve(bundle: "Bundle", target: Path) -> str:
+def _serve(bundle: "Bundle", target: Path, content: dict[str, Any]) -> int:
+    """Put it into a model repository, tell, and add to the report; the exit code."""
     from deploy.triton import write_repository
 
-    repository = write_repository(bundle, target)
+    try:
+        repository = write_repository(bundle, target)
+    except VrError as error:
+        return _say_error(error, content)
     say(f"put into the model repository {plain(repository)}")
-    return str(repository)
+    content["triton"] = str(repository)
+    return 0
 
 
 def _verify(folder: Path, runtime: "Runtime", device: str, *, as_json: bool) -> int:

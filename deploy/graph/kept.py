@@ -36,7 +36,7 @@ def cpu_graph(onnx: Path, graph: bytes, *, make: bool = True) -> bytes:
     made = _rewrite(graph, onnx.resolve().parent)
     if made is None:
         return graph
-    if key is not None and kept.parent.is_dir():
+    if key is not None:
         _keep(kept, key, made)
     return made
 

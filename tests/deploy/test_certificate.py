@@ -5,6 +5,7 @@ No GPU runs here: what stands in for TensorRT's embedder is ONNX Runtime, right 
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ def test_the_certificate_of_an_export(bundle: Bundle) -> None:
     assert (content["precision"], content["passed"]) == ("fp32", True)
     (entry,) = content["runtimes"]
     assert (entry["runtime"], entry["engine"]) == ("onnxruntime cpu", None)
+    assert entry["version"] == version("onnxruntime")
+    assert entry["processor"]
     assert entry["patches"] == 24
 
 

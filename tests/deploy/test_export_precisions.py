@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from deploy.export import Evidence, export_bundle
 from deploy.onnx import GraphOptions
 from deploy.parity import Precision
 from deploy.precision import Calibration
+from deploy.runtimes import open_embedder
 from deploy.settings import ExportSettings
 from deploy.verify import verify_bundle
 
@@ -82,3 +84,15 @@ def test_a_precision_passes_its_gate_and_is_the_same_twice(
     assert {entry.key for entry in model.metadata_props} >= {"fingerprint", "preprocessing"}
     assert (model.graph.input[0].name, model.graph.output[0].name) == ("images", "embeddings")
     assert bundle.quantization
+
+
+def test_int8_is_run_as_it_was_proven_also_when_opened_quickly(
+    run_folder: Path, patches: Patches, tmp_path: Path
+) -> None:
+    """model.onnx itself clips other values than the CPU's form of it, so one may not stand in."""
+    export(tmp_path / "bundle", run_folder, patches, "int8")
+    proven = open_embedder(tmp_path / "bundle", "onnx", "cpu").embed(patches[0])
+    shutil.rmtree(tmp_path / "bundle" / "engines")
+    quick = open_embedder(tmp_path / "bundle", "onnx", "cpu", quick=True)
+    np.testing.assert_array_equal(quick.embed(patches[0]), proven)
+    assert (tmp_path / "bundle" / "engines" / "model.cpu.graph").is_file()
