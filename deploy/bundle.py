@@ -166,10 +166,12 @@ def _check_certificate(bundle: Bundle) -> None:
     if not path.is_file():
         return
     try:
-        passed = _read_small(path, "certificate").get("passed")
+        certificate = _read_small(path, "certificate")
     except MismatchError as error:
         raise MismatchError(error.problem, mend=_AGAIN) from error
-    if passed is not True:
+    if certificate.get("onnx_sha256", bundle.onnx_sha256) != bundle.onnx_sha256:
+        raise MismatchError(f"{path} is the certificate of another {ONNX_NAME}.", mend=_AGAIN)
+    if certificate.get("passed") is not True:
         raise QualityGateError(
             f"{path} says that this bundle does not retrieve what its network does.",
             mend="Export it again with `vr export`.",
@@ -177,10 +179,19 @@ def _check_certificate(bundle: Bundle) -> None:
 
 
 def check_file(path: Path, sha256: str) -> None:
-    """Raises MismatchError where a file of a bundle is not the one of its model.json."""
+    """Raises MismatchError where a file of a bundle is not the one of its model.json.
+
+    InputError where it may not be read.
+    """
     if not path.is_file():
         raise MismatchError(f"{path} is missing, which {FILE_NAME} describes.", mend=_AGAIN)
-    if sha256_file(path) != sha256:
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}.", mend="Make it readable."
+        ) from error
+    if found != sha256:
         raise MismatchError(
             f"{path} is not the file that {FILE_NAME} beside it describes: it is damaged, or "
             "one of the two was replaced.",

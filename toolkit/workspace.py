@@ -131,7 +131,12 @@ def parse_json(content: bytes | str) -> Any:
 
 
 def read_json(source: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object. Raises MismatchError that names `what` when it is not one."""
+    """Read a JSON object. Raises MismatchError that names `what` when it is not one.
+
+    So it does for a pipe or a device, which could be read for ever.
+    """
+    if source.exists() and not source.is_file():
+        raise MismatchError(f"{source} is no readable {what}: it is no plain file.")
     try:
         content = parse_json(source.read_bytes())
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.errors import MismatchError, StorageError
 from toolkit.model_card import FILE_NAME
-from toolkit.workspace import read_json, write_bytes, write_json
+from toolkit.workspace import read_json, sha256_file, write_bytes, write_json
 
 _VERSION = 1  # of the rewrites: what an older one made is made anew
 _MOST_BYTES = 64 << 20  # what the rewrites change is a few megabytes
@@ -36,7 +36,7 @@ def cpu_graph(onnx: Path, graph: bytes, *, make: bool = True) -> bytes:
     made = _rewrite(graph, onnx.resolve().parent)
     if made is None:
         return graph
-    if key is not None:
+    if key is not None and _is_whole(onnx):
         _keep(kept, key, made)
     return made
 
@@ -54,12 +54,25 @@ def _key(onnx: Path, graph: bytes) -> str | None:
     return hashlib.sha256(repr(parts).encode() + graph).hexdigest()
 
 
+def _is_whole(onnx: Path) -> bool:
+    """Whether the file is the one of its model.json.
+
+    The key holds no weights, and what was made of damaged ones must not outlive their repair.
+    """
+    card = read_json(onnx.parent / FILE_NAME, "model card")
+    dense = card.get("dense")
+    recorded = [card.get("onnx_sha256"), dense.get("onnx_sha256") if isinstance(dense, dict) else 0]
+    return sha256_file(onnx) in recorded
+
+
 def _read(kept: Path, key: str) -> bytes | None:
     """What is kept, if it is whole and of this key."""
     note = _note(kept)
     try:
+        if not kept.is_file() or max(kept.stat().st_size, note.stat().st_size) > _MOST_BYTES:
+            return None
         recorded: dict[str, Any] = read_json(note, "description of a graph")
-        if recorded.get("key") != key or kept.stat().st_size > _MOST_BYTES:
+        if recorded.get("key") != key:
             return None
         content = kept.read_bytes()
     except (MismatchError, OSError):  # not there, or damaged: it is made anew
@@ -82,6 +95,8 @@ def _note(kept: Path) -> Path:
 def _rewrite(graph: bytes, folder: Path) -> bytes | None:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import ModelProto
+    from onnx.checker import ValidationError
+    from onnx.shape_inference import InferenceError
 
     from deploy.graph.cpu import for_onnxruntime_cpu
 
@@ -92,4 +107,18 @@ def _rewrite(graph: bytes, folder: Path) -> bytes | None:
         return None
     if model.producer_name != "vr":
         return None
-    return bytes(for_onnxruntime_cpu(model, folder).SerializeToString(deterministic=True))
+    try:
+        rewritten = for_onnxruntime_cpu(model, folder)
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ValidationError,
+        InferenceError,
+    ) as error:
+        raise MismatchError(
+            f"The graph in {folder} is none that vr writes, although it says so: {error!r}.",
+            mend="Export it again with `vr export`.",
+        ) from error
+    return bytes(rewritten.SerializeToString(deterministic=True))

@@ -94,6 +94,8 @@ def _open_onnx(model: Path, settings: SessionSettings) -> Embedder:
     """Open a session while the hashes of the bundle are computed; both take their time."""
     from deploy.runtimes.onnx import OnnxEmbedder
 
+    if not (model / ONNX_NAME).is_file():  # a pipe would be waited for
+        read_bundle(model)
     with ThreadPoolExecutor(1) as pool:
         checking = pool.submit(read_bundle, model)
         try:

@@ -117,8 +117,12 @@ def _open(ort: ModuleType, onnx: Path, device: str, settings: SessionSettings) -
             options.add_session_config_entry("session.x64quantprecision", "1")
         model = _mapped(options, onnx, quick=settings.quick)
     providers: list[Any] = [(CUDA, _CUDA_OPTIONS), CPU] if device == "cuda" else [CPU]
+    # The package's own way of falling back prints to the standard output, and says no more.
+    own_fallback = {} if device == "cuda" else {"enable_fallback": 0}
     try:
-        return ort.InferenceSession(model or str(onnx), options, providers=providers)
+        return ort.InferenceSession(
+            model or str(onnx), options, providers=providers, **own_fallback
+        )
     except _foreign(ort) as error:
         raise MismatchError(
             f"{onnx} is no ONNX file that ONNX Runtime {ort.__version__} can run: {error}",
@@ -171,4 +175,5 @@ def _foreign(ort: ModuleType) -> tuple[type[Exception], ...]:
         state.InvalidGraph,
         state.InvalidProtobuf,
         state.NotImplemented,
+        UnicodeDecodeError,  # of a message that quotes a damaged name
     )

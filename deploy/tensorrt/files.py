@@ -37,6 +37,8 @@ class EngineFile:
 
     def read_plan(self) -> bytes:
         """The plan. Raises MismatchError where it is not the one that the JSON describes."""
+        if self.path.exists() and not self.path.is_file():  # a pipe could be read for ever
+            raise MismatchError(f"{self.path} is no plain file.", mend=REBUILD)
         try:
             content = self.path.read_bytes()
         except OSError as error:

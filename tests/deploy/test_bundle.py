@@ -16,13 +16,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import deploy.bundle
 import deploy.writing
 from deploy.bundle import MAX_JSON_BYTES, Bundle, DenseNote, read_bundle
 from deploy.export import export_bundle
 from deploy.onnx import OPSET, GraphOptions, make_onnx
 from toolkit.errors import InputError, MismatchError, QualityGateError, StorageError
 from toolkit.model_card import ModelCard
-from toolkit.workspace import sha256_file
+from toolkit.workspace import read_json, sha256_file, write_json
 
 Patches = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -345,4 +346,24 @@ def test_an_opset_that_is_no_number_is_a_mismatch(own_bundle: Path, opset: str) 
     content = {**json.loads(path.read_text()), "opset": "HERE"}
     path.write_text(json.dumps(content).replace('"HERE"', opset))
     with pytest.raises(MismatchError, match=r"model\.json"):
+        read_bundle(own_bundle)
+
+
+def test_the_certificate_of_another_bundle_is_a_mismatch(own_bundle: Path) -> None:
+    content = read_json(own_bundle / "parity.json", "certificate")
+    write_json(own_bundle / "parity.json", content | {"onnx_sha256": "0" * 64})
+    with pytest.raises(MismatchError, match=r"of another model\.onnx"):
+        read_bundle(own_bundle)
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    own_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's refusal is played: the superuser, who may run this, is refused nothing."""
+
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(deploy.bundle, "sha256_file", refuse)
+    with pytest.raises(InputError, match=r"model\.onnx cannot be read: Permission denied"):
         read_bundle(own_bundle)

@@ -1,5 +1,6 @@
 """Opening: what `auto` takes, what is checked, the quick way, and how many cores there are."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from deploy.runtimes import open_embedder
 from deploy.runtimes.cores import usable_cores
 from deploy.runtimes.onnx import OnnxEmbedder
 from deploy.runtimes.session import SessionSettings, open_session
+from deploy.weights import aligned
 from toolkit.errors import InputError, MismatchError, MissingError, UsageError
 from toolkit.machine.cuda import Gpu
 from toolkit.workspace import read_json, write_json
@@ -111,9 +113,9 @@ def session_settings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
     real = onnxruntime.InferenceSession
 
-    def spy(model: Any, options: Any, providers: Any) -> Any:
+    def spy(model: Any, options: Any, **more: Any) -> Any:
         seen.append((model, options))
-        return real(model, options, providers=providers)
+        return real(model, options, **more)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
     return seen
@@ -213,3 +215,40 @@ def test_a_quota_of_the_container_counts(
 def test_without_control_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(deploy.runtimes.cores, "_MEMBERSHIP", tmp_path / "nothing")
     assert usable_cores() == len(os.sched_getaffinity(0))
+
+
+def test_a_pipe_in_the_place_of_the_graph_is_not_waited_for(own_bundle: Path) -> None:
+    (own_bundle / "model.onnx").unlink()
+    os.mkfifo(own_bundle / "model.onnx")
+    with pytest.raises(InputError, match="no bundle"):
+        open_embedder(own_bundle)
+
+
+def rehashed(folder: Path, content: bytes) -> None:
+    """Put in another model.onnx, with the hash that belongs to it."""
+    (folder / "model.onnx").write_bytes(content)
+    card = read_json(folder / "model.json", "card")
+    write_json(folder / "model.json", card | {"onnx_sha256": hashlib.sha256(content).hexdigest()})
+    for path in (folder / "parity.json", *(folder / "engines").iterdir()):
+        path.unlink()
+
+
+def test_names_that_are_no_text_are_a_mismatch_and_print_nothing(
+    own_bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime quotes the type in its message, whose bytes are then no UTF-8."""
+    good = (own_bundle / "model.onnx").read_bytes()
+    bad = good.replace(b"\x22\x04Relu", b"\x22\x04Re\xe3u")
+    assert bad != good
+    rehashed(own_bundle, bad)
+    with pytest.raises(MismatchError, match="no ONNX file that ONNX Runtime"):
+        open_embedder(own_bundle, device="cpu")
+    assert capfd.readouterr().out == ""
+
+
+def test_a_graph_that_only_says_it_is_ours_is_a_mismatch(own_bundle: Path) -> None:
+    model = onnx.load(own_bundle / "model.onnx")
+    del model.graph.input[:]
+    rehashed(own_bundle, aligned(model.SerializeToString()))
+    with pytest.raises(MismatchError, match="none that vr writes"):
+        open_embedder(own_bundle, device="cpu")

@@ -245,3 +245,9 @@ def test_weights_are_whole_tensors_again(tmp_path):
     assert set(read) == set(expected)
     for name, tensor in expected.items():
         np.testing.assert_array_equal(read[name], tensor.numpy())
+
+
+def test_a_pipe_is_no_json_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.json")
+    with pytest.raises(MismatchError, match="no plain file"):
+        read_json(tmp_path / "model.json", "model card")

@@ -1,6 +1,7 @@
 """Whole networks in the CPU's form beside the form of their bundle, and how that form is kept."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -154,8 +155,8 @@ def test_what_does_not_fit_is_made_anew(own_bundle: Path, damage: str) -> None:
     elif damage == "note":
         kept.with_name(f"{kept.name}.json").write_text("{")
     elif damage == "other model":
-        card = json.loads((own_bundle / "model.json").read_text())
-        (own_bundle / "model.json").write_text(json.dumps({**card, "onnx_sha256": "0" * 64}))
+        note = kept.with_name(f"{kept.name}.json")
+        note.write_text(json.dumps({**json.loads(note.read_text()), "key": "0" * 64}))
     else:
         shutil.rmtree(kept.parent)
         if damage == "gone":
@@ -164,6 +165,27 @@ def test_what_does_not_fit_is_made_anew(own_bundle: Path, damage: str) -> None:
     assert cpu_graph(file, graph) == good
     assert kept.read_bytes() == good
     assert cpu_graph(file, graph, make=False) == good
+
+
+def test_nothing_is_kept_of_a_damaged_model(own_bundle: Path) -> None:
+    """Its skeleton is that of the whole one, and would be taken for it after a repair."""
+    file = own_bundle / "model.onnx"
+    graph, content = _skeleton(file), bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+    assert _skeleton(file) == graph
+    for path in _kept(own_bundle):
+        path.unlink()
+    cpu_graph(file, graph)
+    assert _kept(own_bundle) == []
+
+
+@pytest.mark.parametrize("name", ["model.cpu.graph", "model.cpu.graph.json"])
+def test_a_pipe_among_what_is_kept_is_not_waited_for(own_bundle: Path, name: str) -> None:
+    graph = _skeleton(own_bundle / "model.onnx")
+    (own_bundle / "engines" / name).unlink()
+    os.mkfifo(own_bundle / "engines" / name)
+    assert cpu_graph(own_bundle / "model.onnx", graph, make=False) == graph
 
 
 def test_where_nothing_can_be_kept_it_runs_all_the_same(
