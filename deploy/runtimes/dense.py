@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deploy.bundle import Bundle, check_file
 from deploy.dense import GRID_KEY
 from deploy.onnx import INPUT, OUTPUT
-from deploy.runtimes.session import SessionSettings, open_session
+from deploy.runtimes.session import SessionSettings, open_session, run_session
 from toolkit.embedding import ClosedEmbedderError, Embeddings, check_images, chunks
 from toolkit.errors import InputError, MismatchError
 from toolkit.images import RgbImage
@@ -142,8 +142,7 @@ class DenseEmbedder:
         session = self._session
         if session is None:
             raise ClosedEmbedderError
-        found: NDArray[np.float32] = session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})[0]
-        return found
+        return run_session(session, np.ascontiguousarray(images))
 
 
 def _check_session(session: Any, bundle: Bundle) -> Grid:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from deploy.bundle import Bundle
 from deploy.onnx import INPUT, OUTPUT
-from deploy.runtimes.session import OpenSession, SessionSettings, open_session
+from deploy.runtimes.session import OpenSession, SessionSettings, open_session, run_session
 from toolkit.embedding import ClosedEmbedderError, Embeddings, check_images, chunks
 from toolkit.errors import MismatchError
 from toolkit.model_card import ModelCard
@@ -69,8 +69,7 @@ class OnnxEmbedder:
         missing = (self._batch or 0) - len(chunk)
         if missing > 0:  # a graph of a fixed batch takes no fewer
             chunk = np.concatenate([chunk, np.zeros((missing, *chunk.shape[1:]), np.uint8)])
-        found: Embeddings = self._open_session().run([OUTPUT], {INPUT: chunk})[0]
-        return found[: len(images)]
+        return run_session(self._open_session(), chunk)[: len(images)]
 
     def _open_session(self) -> Any:
         # Whoever got it here may finish a chunk with it, also when it is closed meanwhile.

@@ -6,11 +6,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deploy.graph.kept import cpu_graph
+from deploy.onnx import INPUT, OUTPUT
 from deploy.runtimes.cores import usable_cores
 from deploy.weights import without_weights
 from toolkit.caffe.wire import WireError
-from toolkit.errors import MismatchError, MissingError, UsageError
+from toolkit.errors import MismatchError, MissingError, UsageError, VrError
 from toolkit.machine.cpu import read_cpu
 from toolkit.machine.cuda import list_gpus
 from toolkit.optional import remedy, require
@@ -108,8 +112,9 @@ def _open(ort: ModuleType, onnx: Path, device: str, settings: SessionSettings) -
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = settings.threads or usable_cores()
-    # Threads that spin while they wait eat up a container's quota and the cores of others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that spin between two layers are there at once; those that go on spinning after a
+    # run eat up a container's quota and the cores of others.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     model: str | bytes | None = None
     if device == "cpu":
         if not read_cpu().features.get("VNNI", False):
@@ -128,6 +133,24 @@ def _open(ort: ModuleType, onnx: Path, device: str, settings: SessionSettings) -
             f"{onnx} is no ONNX file that ONNX Runtime {ort.__version__} can run: {error}",
             mend="Copy the whole bundle again, or export it again with `vr export`.",
         ) from error
+
+
+def run_session(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The embeddings that a session gives for uint8 pictures.
+
+    Raises VrError where ONNX Runtime cannot do what the graph says.
+    """
+    ort = require("onnxruntime")
+    state = ort.capi.onnxruntime_pybind11_state
+    try:
+        found: NDArray[np.float32] = session.run([OUTPUT], {INPUT: images})[0]
+    except (*_foreign(ort), state.RuntimeException, state.EPFail) as error:
+        raise VrError(
+            f"ONNX Runtime {ort.__version__} could not run the network: {error}",
+            mend="Repeat the proof of the bundle: vr export --verify BUNDLE. Where memory ran "
+            "out, free some, or use --device cpu.",
+        ) from error
+    return found
 
 
 def _mapped(options: Any, onnx: Path, *, quick: bool) -> bytes | None:

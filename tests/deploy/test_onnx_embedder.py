@@ -17,9 +17,10 @@ import deploy.runtimes.session
 from deploy.bundle import Bundle
 from deploy.runtimes import open_embedder
 from deploy.runtimes.onnx import OnnxEmbedder
+from deploy.runtimes.session import SessionSettings, open_session, run_session
 from toolkit.embedding import Embedder
 from toolkit.embedding_torch import TorchEmbedder
-from toolkit.errors import InputError, MismatchError, MissingError, UsageError
+from toolkit.errors import InputError, MismatchError, MissingError, UsageError, VrError
 from toolkit.machine.cuda import Gpu
 from toolkit.networks.saved import load_model
 from toolkit.workspace import sha256_file
@@ -264,3 +265,20 @@ def test_a_bundle_of_a_run_on_disk_matches_its_network(bundle: Bundle, run_folde
     with torch.inference_mode():
         wanted = network(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(embeddings, wanted, atol=1e-5)
+
+
+def test_a_graph_that_fails_only_when_it_runs_is_said(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["" : 20]>
+        g (uint8[batch, 4, 4, 3] images) => (float[rows, 7] embeddings) <int64[2] shape = {-1, 7}> {
+            pixels = Cast <to = 1> (images)
+            embeddings = Reshape (pixels, shape)
+        }"""
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    opened = open_session(tmp_path / "model.onnx", SessionSettings("cpu"))
+    sevens = run_session(opened.session, np.ones((7, 4, 4, 3), np.uint8))
+    assert sevens.shape == (48, 7)
+    with pytest.raises(VrError, match="could not run the network") as caught:
+        run_session(opened.session, np.ones((1, 4, 4, 3), np.uint8))
+    assert "--verify" in caught.value.mend
