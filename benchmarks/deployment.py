@@ -33,7 +33,7 @@ from training_speed import mined
 from deploy.bundle import PROOF_NAME, Bundle
 from deploy.from_run import Watch, export_run
 from deploy.precision import Calibration
-from deploy.proof import make_proof, write_proof
+from deploy.proof.proof_set import make_proof, write_proof
 from deploy.runtimes.dense import DenseEmbedder
 from deploy.runtimes.onnx import OnnxEmbedder
 from deploy.runtimes.session import SessionSettings

@@ -152,7 +152,7 @@ def _flag(context: typer.Context, name: str) -> str:
 
 def export_settings(context: typer.Context) -> "ExportSettings":
     """The settings that the flags add up to. Raises UsageError."""
-    from deploy.onnx import OPSET, GraphOptions
+    from deploy.onnx.make import OPSET, GraphOptions
     from deploy.settings import ExportSettings
 
     params = context.params

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from deploy.onnx import MAX_BATCH
-from deploy.parity import Precision
+from deploy.onnx.make import MAX_BATCH
+from deploy.proof.parity import Precision
 from toolkit.drafts import recover
 from toolkit.errors import InputError, MismatchError, QualityGateError
 from toolkit.model_card import FILE_NAME, ModelCard

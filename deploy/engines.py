@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from deploy.bundle import Bundle
-from deploy.certificate import certify, check_gate
-from deploy.proof import read_proof
+from deploy.proof.certificate import certify, check_gate
+from deploy.proof.proof_set import read_proof
+from deploy.proof.verify import prove
 from deploy.tensorrt import Engine, EngineFile, EngineSettings, build_engines
-from deploy.verify import prove
 from toolkit.embedding import Embedder
 from toolkit.errors import QualityGateError
 

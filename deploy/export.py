@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundle import ENGINES_NAME, NAMES, ONNX_NAME, PROOF_NAME, Bundle, read_bundle
-from deploy.certificate import certify, check_gate, is_dense
-from deploy.dense_parity import prove_windows
-from deploy.parity import Parity, Tracks
-from deploy.proof import make_proof, write_proof
+from deploy.proof.certificate import certify, check_gate, is_dense
+from deploy.proof.parity import Parity, Tracks
+from deploy.proof.proof_set import make_proof, write_proof
+from deploy.proof.verify import verify_bundle
+from deploy.proof.windows import prove_windows
 from deploy.settings import ExportSettings
-from deploy.verify import verify_bundle
 from deploy.writing import write_graphs
 from toolkit.errors import StorageError, UsageError
 from toolkit.optional import require
@@ -83,7 +83,7 @@ def export_bundle(
     without ONNX Runtime, MismatchError for a damaged run, InputError without patches,
     UsageError for a size that the network cannot take.
     """
-    from deploy.resize import load_at_size
+    from deploy.onnx.resize import load_at_size
     from toolkit.embedding_torch import TorchEmbedder
     from toolkit.networks.dense import flat_network
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from deploy.export import Evidence, ExportReport, check_target, export_bundle
-from deploy.parity import Tracks
-from deploy.proof import most_pairs
-from deploy.resize import check_size
+from deploy.onnx.resize import check_size
+from deploy.proof.parity import Tracks
+from deploy.proof.proof_set import most_pairs
 from deploy.settings import ExportSettings
 from toolkit.errors import UsageError
 from toolkit.model_card import FILE_NAME

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from deploy.onnx import GraphOptions
-from deploy.parity import Precision
+from deploy.onnx.make import GraphOptions
+from deploy.proof.parity import Precision
 from toolkit.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.bundle import DENSE_NAME, ONNX_NAME, PROOF_NAME, Bundle, DenseNote, read_bundle
-from deploy.onnx import GraphOptions, describe, make_onnx, write_onnx
+from deploy.onnx.make import GraphOptions, describe, make_onnx, write_onnx
 from deploy.settings import ExportSettings
 from toolkit.model_card import FILE_NAME, ModelCard
 from toolkit.workspace import sha256_file, write_json
@@ -54,7 +54,7 @@ def write_graphs(
 def _write_dense(
     folder: Path, network: "EmbeddingNetwork", card: ModelCard, settings: ExportSettings
 ) -> DenseNote:
-    from deploy.dense import GRID_KEY, make_dense_onnx
+    from deploy.onnx.dense import GRID_KEY, make_dense_onnx
 
     # Whole pictures come one at a time, so their number is never fixed.
     model = make_dense_onnx(network, card, GraphOptions(settings.graph.opset))

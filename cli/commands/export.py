@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from deploy.bundle import Bundle
     from deploy.export import ExportReport
-    from deploy.parity import Parity
+    from deploy.proof.parity import Parity
     from deploy.runtimes import Runtime
     from deploy.settings import ExportSettings
     from deploy.tensorrt import EngineSettings
@@ -114,7 +114,7 @@ def _serve(bundle: "Bundle", target: Path, content: dict[str, Any]) -> int:
 
 
 def _verify(folder: Path, runtime: "Runtime", device: str, *, as_json: bool) -> int:
-    from deploy.verify import verify_bundle
+    from deploy.proof.verify import verify_bundle
 
     verification = verify_bundle(folder, runtime, device)
     content, code = verification.as_json(), 0

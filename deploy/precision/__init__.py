@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from deploy.parity import Precision
 from deploy.precision.calibration import Calibration, calibration_patches
 from deploy.precision.ranges import Progress, measure_peaks
+from deploy.proof.parity import Precision
 
 if TYPE_CHECKING:
     from onnx import ModelProto

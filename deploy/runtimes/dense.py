@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundle import Bundle, check_file
-from deploy.dense import GRID_KEY
-from deploy.onnx import INPUT, OUTPUT
+from deploy.onnx.dense import GRID_KEY
+from deploy.onnx.make import INPUT, OUTPUT
 from deploy.runtimes.session import SessionSettings, open_session, run_session
 from toolkit.embedding import ClosedEmbedderError, Embeddings, check_images, chunks
 from toolkit.errors import InputError, MismatchError

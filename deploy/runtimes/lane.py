@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.onnx import INPUT, OUTPUT
+from deploy.onnx.make import INPUT, OUTPUT
 from deploy.runtimes.cuda import Cuda
 from deploy.tensorrt.loading import make_context
 from deploy.tensorrt.settings import Profile

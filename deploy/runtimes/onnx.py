@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundle import Bundle
-from deploy.onnx import INPUT, OUTPUT
+from deploy.onnx.make import INPUT, OUTPUT
 from deploy.runtimes.session import OpenSession, SessionSettings, open_session, run_session
 from toolkit.embedding import ClosedEmbedderError, Embeddings, check_images, chunks
 from toolkit.errors import MismatchError

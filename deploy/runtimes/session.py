@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.graph.kept import cpu_graph
-from deploy.onnx import INPUT, OUTPUT
+from deploy.cpu_graph.kept import cpu_graph
+from deploy.onnx.make import INPUT, OUTPUT
+from deploy.onnx.weights import without_weights
 from deploy.runtimes.cores import usable_cores
-from deploy.weights import without_weights
 from toolkit.caffe.wire import WireError
 from toolkit.errors import MismatchError, MissingError, UsageError, VrError
 from toolkit.machine.cpu import read_cpu

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundle import Bundle
-from deploy.onnx import INPUT, OUTPUT
+from deploy.onnx.make import INPUT, OUTPUT
 from deploy.runtimes.cuda import Cuda
 from deploy.runtimes.lane import Lane, LaneShape
 from deploy.tensorrt.files import REBUILD, EngineFile

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.parity import Precision
+from deploy.proof.parity import Precision
 from toolkit.errors import QualityGateError
 from toolkit.workspace import parse_json
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self, get_args
 
-from deploy.parity import Precision
+from deploy.proof.parity import Precision
 from deploy.tensorrt.settings import Profile, Target
 
 ANY_SM = "any"

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploy.parity import Precision
+from deploy.proof.parity import Precision
 from toolkit.errors import QualityGateError
 
 _MULTIPLY = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM")

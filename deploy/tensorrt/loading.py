@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Any
 
-from deploy.onnx import INPUT
+from deploy.onnx.make import INPUT
 from deploy.tensorrt.files import REBUILD
 from deploy.tensorrt.logger import make_logger
 from toolkit.errors import MismatchError, VrError

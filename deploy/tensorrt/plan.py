@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploy.onnx import INPUT, OUTPUT
-from deploy.parity import Precision
+from deploy.onnx.make import INPUT, OUTPUT
+from deploy.proof.parity import Precision
 from deploy.tensorrt.layers import check_precision, count_precisions
 from deploy.tensorrt.logger import make_logger
 from deploy.tensorrt.settings import Profile

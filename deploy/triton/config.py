@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy.onnx import INPUT, OUTPUT
+from deploy.onnx.make import INPUT, OUTPUT
 from toolkit.errors import UsageError
 
 Backend = Literal["onnxruntime", "tensorrt"]

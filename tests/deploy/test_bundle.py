@@ -20,7 +20,7 @@ import deploy.bundle
 import deploy.writing
 from deploy.bundle import MAX_JSON_BYTES, Bundle, DenseNote, read_bundle
 from deploy.export import export_bundle
-from deploy.onnx import OPSET, GraphOptions, make_onnx
+from deploy.onnx.make import OPSET, GraphOptions, make_onnx
 from toolkit.errors import InputError, MismatchError, QualityGateError, StorageError
 from toolkit.model_card import ModelCard
 from toolkit.workspace import read_json, sha256_file, write_json

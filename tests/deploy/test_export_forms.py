@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from deploy.bundle import Bundle
 from deploy.export import Evidence, export_bundle
-from deploy.onnx import MAX_BATCH, OPSETS, GraphOptions, make_onnx, write_onnx
-from deploy.resize import check_size, load_at_size
+from deploy.onnx.make import MAX_BATCH, OPSETS, GraphOptions, make_onnx, write_onnx
+from deploy.onnx.resize import check_size, load_at_size
 from deploy.runtimes.onnx import OnnxEmbedder
 from deploy.settings import ExportSettings
 from toolkit.errors import MismatchError, UsageError
@@ -154,7 +154,7 @@ def test_a_mean_image_keeps_its_size_and_torch_is_not_needed_to_say_so(tmp_path:
         check_size(tmp_path, 80)
     assert "--size" in caught.value.mend
     code = (
-        "import sys; from pathlib import Path; from deploy.resize import check_size\n"
+        "import sys; from pathlib import Path; from deploy.onnx.resize import check_size\n"
         "try: check_size(Path(sys.argv[1]), 80)\n"
         "except Exception as error: print(error.exit_code, 'torch' in sys.modules)"
     )

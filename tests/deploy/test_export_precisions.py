@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from deploy.export import Evidence, export_bundle
-from deploy.onnx import GraphOptions
-from deploy.parity import Precision
+from deploy.onnx.make import GraphOptions
 from deploy.precision import Calibration
+from deploy.proof.parity import Precision
+from deploy.proof.verify import verify_bundle
 from deploy.runtimes import open_embedder
 from deploy.settings import ExportSettings
-from deploy.verify import verify_bundle
 
 REPOSITORY = Path(__file__).parents[2]
 Patches = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -27,7 +27,7 @@ Patches = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 CODE = """
 import hashlib, sys
 import torch
-from deploy.onnx import make_onnx
+from deploy.onnx.make import make_onnx
 from toolkit.model_card import ModelCard
 from toolkit.networks.backbones import backbone_defaults
 from toolkit.networks.embedder import EmbeddingNetwork

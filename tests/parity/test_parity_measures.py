@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import deploy.parity
-from deploy.parity import GATES, Parity, measure_parity
+import deploy.proof.parity
+from deploy.proof.parity import GATES, Parity, measure_parity
 from toolkit.embedding import Embedder, Embeddings
 from toolkit.errors import InputError
 from toolkit.model_card import ModelCard
@@ -91,7 +91,7 @@ def test_measures_agree_with_a_naive_loop(
     pairs: int, block_rows: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """size: pairs of one track that follow each other."""
-    monkeypatch.setattr(deploy.parity, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(deploy.proof.parity, "BLOCK_ROWS", block_rows)
     old = unit_rows(2 * pairs, seed=1)
     old[pairs:] = old[:pairs] + 0.6 * old[pairs:]  # so that some queries find their positive
     old /= np.linalg.norm(old, axis=1, keepdims=True)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from deploy.onnx import make_onnx
+from deploy.onnx.make import make_onnx
 from deploy.precision import Calibration
 from toolkit.model_card import ModelCard
 from toolkit.networks.embedder import EmbeddingNetwork

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.parity import Precision
+from deploy.proof.parity import Precision
 from deploy.tensorrt.inspect import check_built, count_built
 from deploy.tensorrt.layers import check_precision, count_precisions
 from toolkit.errors import QualityGateError

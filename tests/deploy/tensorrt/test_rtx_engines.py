@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from deploy.bundle import Bundle, read_bundle
-from deploy.onnx import make_onnx, write_onnx
-from deploy.parity import Precision
+from deploy.onnx.make import make_onnx, write_onnx
 from deploy.precision import convert
 from deploy.precision.calibration import Calibration
+from deploy.proof.parity import Precision
 from deploy.tensorrt import EngineSettings, Profile, build_engines
 from deploy.tensorrt.loading import load_engine
 from deploy.tensorrt.plan import PlanRequest, build_plan
