@@ -42,6 +42,7 @@ _LIMIT = float(np.finfo(np.float16).max) / 4
 # Rounding to 11 bits costs 2e-4 of a weight; a tensor that loses more lies below float16's
 # normal numbers.
 _MOST_LOSS = 1e-3
+_BIAS = 2  # the place of a bias among the inputs of Conv and Gemm
 _BLOCK = 1 << 20  # weights at a time: a layer of them in float64 would be large
 
 
@@ -97,7 +98,7 @@ def _keep(view: GraphView, peaks: Mapping[str, float]) -> dict[int, str]:
             kept[i] = "no weight before it" if i not in behind else "after the last layer"
         elif node.op_type not in _SAFE | _MOVES:
             kept[i] = "its kind"
-        elif any(_does_not_fit(view, value) for value in node.input):
+        elif any(_does_not_fit(view, value, place) for place, value in enumerate(node.input)):
             kept[i] = "its weights"
         elif any(peaks.get(value, 0.0) > _LIMIT for value in (*node.input, *node.output)):
             kept[i] = "its range"
@@ -112,10 +113,12 @@ def _moves_halves(view: GraphView, node: "NodeProto", kept: Mapping[int, str]) -
     return any(i not in kept for i in makers)
 
 
-def _does_not_fit(view: GraphView, value: str) -> bool:
+def _does_not_fit(view: GraphView, value: str, place: int) -> bool:
     if value not in view.constants or not _is_float(view, value):
         return False
-    return rounding_loss(read_constant(view.constants[value])) > _MOST_LOSS
+    loss = rounding_loss(read_constant(view.constants[value]))
+    # A layer's bias is added to its products: one that is all but zero loses nothing there.
+    return loss == float("inf") if place == _BIAS else loss > _MOST_LOSS
 
 
 def rounding_loss(weights: NDArray[np.float32]) -> float:

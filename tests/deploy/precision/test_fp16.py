@@ -125,6 +125,27 @@ def test_what_overflows_on_the_patches_stays_in_float32(
     assert outputs_of(made.model, "Gemm")["last"] == TensorProto.FLOAT16
 
 
+@pytest.mark.parametrize(("bias", "kind"), [(1e-7, TensorProto.FLOAT16), (1e5, TensorProto.FLOAT)])
+def test_a_bias_stays_in_float32_only_where_it_overflows(
+    bias: float, kind: int, graph_of: Maker, run_onnx: Runner
+) -> None:
+    """Of 1e-7 float16 keeps one digit, but beside products of about 1 that is nothing."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "a", "bias"], ["wide"], name="wide"),
+        helper.make_node("Gemm", ["wide", "b"], ["y"], name="last"),
+    ]
+    constants = {
+        "a": np.eye(12, dtype=np.float32),
+        "bias": np.full(12, bias, np.float32),
+        "b": np.eye(12, 4, dtype=np.float32) / max(bias, 1),
+    }
+    model = graph_of(nodes, constants)
+    made, _ = to_fp16(model)
+    assert outputs_of(made, "Gemm")["wide"] == kind
+    images = np.random.default_rng(0).integers(1, 100, (3, 2, 2, 3), dtype=np.uint8)
+    np.testing.assert_allclose(run_onnx(made, images), run_onnx(model, images), rtol=2e-3)
+
+
 @pytest.mark.parametrize("weight", [1e5, 1e-7])
 def test_weights_that_float16_cannot_hold_stay(
     weight: float, graph_of: Maker, run_onnx: Runner
