@@ -19,6 +19,10 @@ _KEY, _VALUE, _EXTERNAL = 1, 2, 1
 _Pieces = list[bytes | memoryview]
 
 
+class OtherFileError(Exception):
+    """A graph takes a weight from another file."""
+
+
 def aligned(content: bytes) -> bytes:
     """The same model with each large weight at a multiple of 64 bytes of the file.
 
@@ -71,7 +75,7 @@ def without_weights(content: memoryview, name: str) -> bytes | None:
     """The model with its large weights as parts of the file `name`, which holds `content`.
 
     None where a weight is not aligned, as in files that other programs wrote. Raises
-    WireError for what is no ONNX model.
+    WireError for what is no ONNX model, OtherFileError for one that is not whole by itself.
     """
     pieces: _Pieces = []
     for field in fields(content):
@@ -80,6 +84,8 @@ def without_weights(content: memoryview, name: str) -> bytes | None:
             continue
         graph: _Pieces = []
         for inner in fields(field.message()):
+            if _is_elsewhere(inner):
+                raise OtherFileError
             raw = _large_weight(inner)
             if raw is None:
                 graph += _copied(inner)
@@ -113,6 +119,15 @@ def _large_weight(field: Field) -> memoryview | None:
         if inner.number == _RAW_DATA and len(inner.bytes()) >= LEAST:
             return inner.bytes()
     return None
+
+
+def _is_elsewhere(field: Field) -> bool:
+    if field.number != _GRAPH_INITIALIZER:
+        return False
+    return any(
+        inner.number == _DATA_LOCATION and inner.value == _EXTERNAL
+        for inner in fields(field.message())
+    )
 
 
 def _offset(content: memoryview, part: memoryview) -> int:

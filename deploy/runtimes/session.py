@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deploy.cpu_graph.kept import cpu_graph
 from deploy.onnx.make import INPUT, OUTPUT
-from deploy.onnx.weights import without_weights
+from deploy.onnx.weights import OtherFileError, without_weights
 from deploy.runtimes.cores import usable_cores
 from toolkit.caffe.wire import WireError
 from toolkit.errors import MismatchError, MissingError, UsageError, VrError
@@ -25,6 +25,7 @@ _LONGEST_VALUE = 2048  # bytes of an entry of the session's settings
 # Repacking the weights costs reading and copying them all; not repacking costs a little each
 # time, and much in int8. Files that are no larger are repacked soon enough.
 _LARGE_BYTES = 64 * 2**20
+_NOT_WHOLE = b""  # in the place of a graph: an error could not leave while the file is mapped
 _QUANTIZED = b"QuantizeLinear"  # the kind of a node, as an int8 graph has it
 
 # TF32 would round what the graph says is float32. The exhaustive search for algorithms, the
@@ -166,6 +167,11 @@ def _mapped(options: Any, onnx: Path, *, quick: bool) -> bytes | None:
         graph = _graph_of(memoryview(whole), file.name)
     if graph is None:
         return None
+    if graph == _NOT_WHOLE:
+        raise MismatchError(
+            f"{onnx} takes weights from another file, which no hash of the bundle covers.",
+            mend="Export the bundle again with `vr export`: its graphs hold all their weights.",
+        )
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     if quick and file.stat().st_size >= _LARGE_BYTES:
         options.add_session_config_entry("session.disable_prepacking", "1")
@@ -179,6 +185,8 @@ def _graph_of(content: memoryview, name: str) -> bytes | None:
         return without_weights(content, name)
     except WireError:  # ONNX Runtime will say what is wrong with it
         return None
+    except OtherFileError:
+        return _NOT_WHOLE
 
 
 def _is_text(path: str) -> bool:

@@ -27,7 +27,7 @@ from deploy.runtimes.onnx import OnnxEmbedder
 from deploy.runtimes.session import SessionSettings, open_session
 from toolkit.errors import InputError, MismatchError, MissingError, UsageError
 from toolkit.machine.cuda import Gpu
-from toolkit.workspace import read_json, write_json
+from toolkit.workspace import read_json, sha256_file, write_json
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 
@@ -252,3 +252,17 @@ def test_a_graph_that_only_says_it_is_ours_is_a_mismatch(own_bundle: Path) -> No
     rehashed(own_bundle, aligned(model.SerializeToString()))
     with pytest.raises(MismatchError, match="none that vr writes"):
         open_embedder(own_bundle, device="cpu")
+
+
+def test_a_graph_with_weights_in_another_file_is_refused(own_bundle: Path) -> None:
+    """Its hash would not cover them; the file lies where ONNX Runtime would take it from."""
+    model = onnx.load(own_bundle / "model.onnx")
+    onnx.save(model, own_bundle / "model.onnx", save_as_external_data=True, location="more.bin")
+    assert (own_bundle / "more.bin").stat().st_size > 1024
+    card = read_json(own_bundle / "model.json", "model card")
+    hashed = {**card, "onnx_sha256": sha256_file(own_bundle / "model.onnx")}
+    write_json(own_bundle / "model.json", hashed)
+    (own_bundle / "parity.json").unlink()
+    for quick in (False, True):
+        with pytest.raises(MismatchError, match="another file"):
+            open_embedder(own_bundle, "onnx", "cpu", quick=quick)
