@@ -56,6 +56,7 @@ def train(
 
     Ctrl-C leaves a run that --resume takes up again; so does a kill, but for the last minute.
     """
+    from toolkit.training.held_out import patches_folder
     from toolkit.training.launch import errors_to_launcher
     from toolkit.training.loop import Machine
 
@@ -66,7 +67,7 @@ def train(
         run = _run_to_resume(context, out / (name or "latest"))
         settings = run.read_settings()
         if not flags.comes_from(context, "patches", "COMMANDLINE"):
-            patches = Path(run.read_data().patches)
+            patches = patches_folder(run)
     else:
         settings = flags.training_settings(context)
         run = _new_run(out / (name or _new_name(settings)), settings, context)

@@ -14,6 +14,7 @@ from toolkit.errors import InputError, MismatchError
 from toolkit.model_card import ModelCard
 from toolkit.patches.relations import followed_as
 from toolkit.patches.shards import StoredPair, read_pairs
+from toolkit.training.held_out import patches_folder
 from toolkit.training.run_folder import RunFolder
 
 # A quarter of them judges: of 8 patches the nearest ones can still be told from the others.
@@ -71,12 +72,7 @@ def calibration_patches(
 
 def _trained_on(run: RunFolder, patches: Path | None) -> list[StoredPair]:
     record = run.read_data()
-    folder = Path(record.patches) if patches is None else patches
-    if not folder.exists():
-        raise MismatchError(
-            f"The patches that the run was trained on are not at {folder}.",
-            mend="Say where they are now with --patches.",
-        )
+    folder = patches_folder(run, patches)
     held_out = set(record.held_out)
     pairs = [stored for stored in read_pairs(folder) if stored.pair.key not in held_out]
     if len(pairs) < record.train_pairs:

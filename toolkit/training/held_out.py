@@ -17,8 +17,8 @@ def held_out_pairs(run: RunFolder, patches: Path | None = None) -> Sequence[Stor
     """
     record = run.read_data()
     if was_imported(record):
-        return read_pairs(_folder(record, patches))
-    return _pick(run, record, record.held_out, patches)
+        return read_pairs(patches_folder(run, patches))
+    return _pick(run, record.held_out, patches)
 
 
 def proof_pairs(
@@ -28,10 +28,9 @@ def proof_pairs(
 
     At most `most`, spread evenly. Raises MismatchError as above.
     """
-    record = run.read_data()
     pairs = held_out_pairs(run, patches)
     if not pairs:
-        pairs = read_pairs(_folder(record, patches))
+        pairs = read_pairs(patches_folder(run, patches))
     count = min(most, len(pairs))
     return [pairs[place * len(pairs) // count] for place in range(count)]
 
@@ -41,27 +40,35 @@ def was_imported(record: DataRecord) -> bool:
     return record.train_pairs == 0
 
 
-def _folder(record: DataRecord, patches: Path | None) -> Path:
-    folder = Path(record.patches) if patches is None else patches
-    if not folder.exists() and was_imported(record):
+def patches_folder(run: RunFolder, patches: Path | None = None) -> Path:
+    """Where the shards of a run lie: `patches`, or where the run was trained on them.
+
+    A relative path was noted as it was given. It is looked up from the current folder, and then
+    from the folders above the run, so that a workspace may be moved and entered. Raises
+    MismatchError where there is nothing.
+    """
+    record = run.read_data()
+    noted = Path(record.patches)
+    above = () if noted.is_absolute() else run.path.resolve().parents
+    tried = [noted, *(folder / noted for folder in above)] if patches is None else [patches]
+    for folder in tried:
+        if folder.exists():
+            return folder
+    if was_imported(record):
         raise MismatchError(
-            f"An imported model brings no pairs of its own, and there are none at {folder}.",
+            f"An imported model brings no pairs of its own, and there are none at {tried[0]}.",
             mend="Mine some video first (vr mine), or give a folder of pairs with --patches.",
         )
-    if not folder.exists():
-        raise MismatchError(
-            f"The patches that the run was trained on are not at {folder}.",
-            mend="Say where they are now with --patches.",
-        )
-    return folder
+    raise MismatchError(
+        f"The patches that the run was trained on are not at {tried[0]}.",
+        mend="Say where they are now with --patches.",
+    )
 
 
-def _pick(
-    run: RunFolder, record: DataRecord, keys: Sequence[str], patches: Path | None
-) -> Sequence[StoredPair]:
+def _pick(run: RunFolder, keys: Sequence[str], patches: Path | None) -> Sequence[StoredPair]:
     if not keys:
         return []
-    folder = _folder(record, patches)
+    folder = patches_folder(run, patches)
     stored = {pair.pair.key: pair for pair in read_pairs(folder)}
     missing = [key for key in keys if key not in stored]
     if missing:
