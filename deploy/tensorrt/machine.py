@@ -40,7 +40,7 @@ def require_builder(target: Target, bundle: Bundle) -> Machine:
         lacks.append(error)
     gpu = next(iter(list_gpus()), None)
     if gpu is None and target == "tensorrt":
-        lacks.append(_no_gpu())
+        lacks.insert(0, _no_gpu())  # without one the package helps nobody
     if trt is None or lacks:
         raise MissingError(
             " ".join(error.problem for error in lacks),
