@@ -17,7 +17,7 @@ from typing import Any, Self, get_args
 from deploy.onnx.make import MAX_BATCH
 from deploy.proof.parity import Precision
 from toolkit.drafts import recover
-from toolkit.errors import InputError, MismatchError, QualityGateError
+from toolkit.errors import InputError, MismatchError, QualityGateError, VrError
 from toolkit.model_card import FILE_NAME, ModelCard
 from toolkit.workspace import read_json, sha256_file, storage_errors
 
@@ -130,7 +130,7 @@ def read_bundle(folder: Path) -> Bundle:
     MismatchError for a damaged one, QualityGateError for one whose certificate says that it
     does not retrieve what the network does.
     """
-    _check_name(folder)
+    check_name(folder, InputError, "Rename the folder.")
     with storage_errors(folder):
         recover(folder)
     onnx = folder / ONNX_NAME
@@ -145,13 +145,14 @@ def read_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def _check_name(folder: Path) -> None:
+def check_name(folder: Path, kind: type[VrError], mend: str) -> None:
+    """Raises an error of the kind for a name that ONNX Runtime cannot open: it takes UTF-8."""
     try:
         str(folder).encode()
     except UnicodeEncodeError as error:
-        raise InputError(
+        raise kind(
             f"The name {str(folder)!r} is not UTF-8, and runtimes cannot open such files.",
-            mend="Rename the folder.",
+            mend=mend,
         ) from error
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.bundle import ENGINES_NAME, NAMES, ONNX_NAME, PROOF_NAME, Bundle, read_bundle
+from deploy.bundle import (
+    ENGINES_NAME,
+    NAMES,
+    ONNX_NAME,
+    PROOF_NAME,
+    Bundle,
+    check_name,
+    read_bundle,
+)
 from deploy.proof.certificate import certify, check_gate, is_dense
 from deploy.proof.parity import Parity, Tracks
 from deploy.proof.proof_set import make_proof, write_proof
@@ -109,13 +117,7 @@ def check_target(out: Path) -> None:
 
     Raises UsageError or StorageError.
     """
-    try:
-        str(out).encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"The name {str(out)!r} is not UTF-8, and runtimes cannot open such files.",
-            mend="Choose another --out.",
-        ) from error
+    check_name(out, UsageError, "Choose another --out.")
     with storage_errors(out):
         if not out.exists():
             return
