@@ -6,7 +6,7 @@ from pathlib import Path
 
 from indexes.search import Hit
 from toolkit.images import RgbImage, encode_jpeg, shrink
-from toolkit.pages import clock, data_uri, file_name
+from toolkit.pages import data_uri, page_template
 from toolkit.workspace import write_bytes
 
 QUERY_PIXELS = 320
@@ -34,13 +34,8 @@ def write_results_page(
 
     Raises StorageError.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("indexes"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters |= {"clock": clock, "file_name": file_name, "box": box_text}
-    content = environment.get_template("results.html").render(
+    template = page_template("indexes", "results.html", box=box_text)
+    content = template.render(
         query=query,
         query_picture=data_uri(encode_jpeg(shrink(query.image, QUERY_PIXELS))),
         cards=[(hit, data_uri(thumbnail(hit.id))) for hit in hits],

@@ -1,7 +1,31 @@
-"""What the HTML pages share: times, names and pictures as text."""
+"""What the HTML pages share: their colours, and times, names and pictures as text."""
 
 import base64
+from collections.abc import Callable
 from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def page_template(package: str, name: str, **filters: Callable[..., Any]) -> "Template":
+    """A page of a package's folder templates/, which may include those of toolkit.
+
+    What comes from outside is escaped, and a name that is not given is an error. filters: of
+    the page, beside `clock` and `file_name`.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("toolkit")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"clock": clock, "file_name": file_name, **filters}
+    return environment.get_template(name)
 
 
 def clock(time_s: float) -> str:

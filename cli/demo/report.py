@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.demo.pipeline import Answer, DemoResult
 from toolkit.images import RgbImage, encode_jpeg, read_image, shrink
-from toolkit.pages import clock, data_uri, file_name
+from toolkit.pages import data_uri, page_template
 from toolkit.workspace import write_bytes
 
 if TYPE_CHECKING:
@@ -37,19 +37,10 @@ class Row:
 
 def write_report(result: DemoResult, target: Path, commands: str) -> None:
     """Write the report; `commands` do the same with other footage. Raises StorageError."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from indexes.page import box_text
 
-    environment = Environment(
-        loader=PackageLoader("cli.demo"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"clock": clock, "file_name": file_name, "box": box_text}
-    page = environment.get_template("report.html").render(
+    template = page_template("cli.demo", "report.html", box=box_text)
+    page = template.render(
         result=result,
         commands=commands,
         loss=result.loss,

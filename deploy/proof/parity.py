@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.embedding import Embedder, Embeddings
+from toolkit.embedding import Embeddings
 from toolkit.errors import InputError
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -83,24 +83,6 @@ class Parity:
             "gate": {"cosine_min": gate.cosine_min, "delta_recall@1": gate.delta_recall},
             "passed": self.passes(gate),
         }
-
-
-def measure_parity(
-    reference: Embedder,
-    candidate: Embedder,
-    queries: NDArray[np.uint8],
-    positives: NDArray[np.uint8],
-    tracks: Tracks | None = None,
-) -> Parity:
-    """Compare two embedders on pairs of patches, both uint8 RGB (N, height, width, 3).
-
-    tracks: of each pair, None where every pair is a track of its own. N is at least 1.
-    Raises InputError.
-    """
-    check_pairs(queries, positives)
-    old = reference.embed(queries), reference.embed(positives)
-    new = candidate.embed(queries), candidate.embed(positives)
-    return compare_embeddings(old, new, tracks)
 
 
 def check_pairs(queries: NDArray[np.uint8], positives: NDArray[np.uint8]) -> None:

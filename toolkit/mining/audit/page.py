@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.images import RgbImage, encode_jpeg, shrink
 from toolkit.mining.audit.hints import hint
-from toolkit.pages import clock, data_uri, file_name
+from toolkit.pages import data_uri, page_template
 from toolkit.patches.shards import StoredPair
 from toolkit.workspace import write_bytes
 
@@ -20,21 +20,13 @@ _ROWS = 50  # of the table of videos
 
 def write_page(target: Path, audit: "Audit", pairs: Sequence[StoredPair]) -> None:
     """Write the page with the given pairs in their order. Raises StorageError, ShardError."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("toolkit.mining.audit"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    template = page_template(
+        "toolkit.mining.audit", "contact_sheet.html", stem=stem, percent=percent, span=span
     )
-    environment.filters |= {"clock": clock, "file_name": file_name, "stem": stem}
-    environment.filters |= {"percent": percent, "span": span}
     numbers: dict[str, int] = {}
     suspects = dict(audit.false_pairs.suspects)
     cards = [_card(stored, numbers, suspects) for stored in pairs]
-    content = environment.get_template("contact_sheet.html").render(
+    content = template.render(
         audit=audit,
         rate=audit.false_pairs,
         bars=bars(audit.quality),

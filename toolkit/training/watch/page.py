@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.evaluation.evaluate import HeldOutPatches
 from toolkit.images import encode_jpeg, shrink
-from toolkit.pages import clock, data_uri, file_name
+from toolkit.pages import data_uri, page_template
 from toolkit.training.run_folder import DataRecord
 from toolkit.training.settings import TrainSettings
 from toolkit.training.watch import drawing
@@ -55,18 +55,9 @@ def write_page(
     target: Path, story: Story, held_out: HeldOutPatches | None, examples: Sequence[Example]
 ) -> None:
     """Write the page; held_out is None where nothing was measured. Raises StorageError."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("toolkit.training.watch"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"clock": clock, "file_name": file_name, "shown": shown}
+    template = page_template("toolkit.training.watch", "run.html", shown=shown)
     measured = [row for row in story.rows if "recall@1" in row]
-    content = environment.get_template("run.html").render(
+    content = template.render(
         story=story,
         said=[row for row in story.rows if ALARM in row or RECOVERED in row],
         last=measured[-1] if measured else None,
