@@ -1,6 +1,7 @@
 """The one protocol behind which every runtime stands."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,9 @@ from toolkit.model_card import ModelCard
 from toolkit.preprocess import Preprocessing
 
 Embeddings = NDArray[np.float32]  # (N, dim), each row of length 1
+
+# In the lineage of a WindowEmbedder's card: the fingerprint of the plain network.
+WINDOWS_OF = "windows_of"
 
 
 @runtime_checkable
@@ -41,6 +45,50 @@ class Embedder(Protocol):
 
     def close(self) -> None:
         """Give back what it holds. Another thread that embeds gets a ClosedEmbedderError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Some of the windows of a picture.
+
+    vectors: float32 (N, dim), each of length 1; boxes: float32 (N, 4), xyxy in pixels of
+    the picture.
+    """
+
+    vectors: Embeddings
+    boxes: NDArray[np.float32]
+
+
+@runtime_checkable
+class WindowEmbedder(Embedder, Protocol):
+    """An embedder of every window of a picture; `embed` takes patches as if they were such.
+
+    Its vectors are of a kind of their own, and so is the fingerprint of its card: they are
+    never compared with those of the plain network.
+    """
+
+    def windows_of(self, image: RgbImage) -> Iterator[Windows]:
+        """All windows of one picture, uint8 RGB (height, width, 3), some at a time.
+
+        A window has the size of the card's input; together they leave no pixel out. A
+        picture that is smaller is one window as a whole. Raises ValueError for another dtype
+        or shape, ClosedEmbedderError.
+        """
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """An embedder that can name what it sees, where `classes` is not empty."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; none where the network is no classifier."""
+        ...
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `embed`, to the probability of each class: float32 (N, classes)."""
         ...
 
 

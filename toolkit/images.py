@@ -52,6 +52,8 @@ def decode_image(content: bytes, *, name: str) -> RgbImage:
             upright = ImageOps.exif_transpose(image)
             if upright.mode in _DEEP_GRAY:
                 return _from_deep_gray(np.asarray(upright), name)
+            if upright.mode == "P" and "transparency" in upright.info:
+                upright = upright.convert("RGBA")  # else Pillow warns; the colours are the same
             return np.array(upright.convert("RGB"), dtype=np.uint8)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _outsized(name) from error

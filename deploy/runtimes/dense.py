@@ -4,6 +4,7 @@ It never imports torch.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +96,13 @@ class DenseEmbedder:
         for tile in self._grid.tiles(*size, tile_side):
             vectors[tile.rows, tile.columns] = self._embed_tile(image, tile)
         return DenseEmbeddings(vectors, self._grid.boxes(rows, columns))
+
+    def embed_tiles(self, image: RgbImage, tile_side: int = TILE_SIDE) -> Iterator[DenseEmbeddings]:
+        """The same a tile at a time: a picture of any size, in bounded memory."""
+        size = image.shape[0], image.shape[1]
+        boxes = self._grid.boxes(*self._grid.count(*size))
+        for tile in self._grid.tiles(*size, tile_side):
+            yield DenseEmbeddings(self._embed_tile(image, tile), boxes[tile.rows, tile.columns])
 
     def embed(self, images: NDArray[np.uint8]) -> Embeddings:
         """uint8 (N, height, width, 3), each one window, to float32 (N, dim); N may be 0.

@@ -38,6 +38,11 @@ class Timeline:
     keyframes_s: tuple[float, ...]
     frames: int
 
+    def share(self, time_s: float) -> float:
+        """How far into the video a time is, 0 to 1."""
+        length_s = self.end_s - self.start_s
+        return min(max((time_s - self.start_s) / length_s, 0.0), 1.0) if length_s > 0 else 1.0
+
     def segments(self, length_s: float) -> list[Segment]:
         """Segments that hold each frame once, cut at key frames, at least one.
 
