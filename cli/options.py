@@ -24,6 +24,14 @@ Workers = Annotated[int, typer.Option(min=0, help="Processes that read the data.
 Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same result.")]
 Patches = Annotated[Path, typer.Option(help="Folder of mined pair shards.")]
 IndexFolder = Annotated[Path, typer.Option("--index", help="Folder of the index.")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="milvus:WHERE",
+        help="The index in Milvus instead: milvus:FOLDER, or milvus:http://HOST:19530/DATABASE.",
+        show_default="the folder --index",
+    ),
+]
 Model = Annotated[Path, typer.Option("--model", help="Bundle that `vr export` wrote.")]
 
 DEFAULT_PATCHES = PATCHES

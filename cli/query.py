@@ -12,22 +12,15 @@ if TYPE_CHECKING:
 
 def read_query(image: Path, box: str | None) -> "RgbImage":
     """uint8 RGB (height, width, 3), upright. Raises ImageError, UsageError for the box."""
-    from toolkit.images import crop_patch, read_image
+    from indexes.search.pictures import cut_region
+    from toolkit.images import read_image
 
-    picture = read_image(image)
-    if box is None:
-        return picture
-    region = _parse_box(box)
-    height, width = picture.shape[:2]
-    if region.intersection(Box(0, 0, width, height)) <= 0:
-        raise UsageError(
-            f"The box {box} lies outside the image, which has {width}x{height} pixels.",
-            mend="Give --box x0,y0,x1,y1 in pixels of the image.",
-        )
-    return crop_patch(picture, region)
+    region = None if box is None else parse_box(box)
+    return cut_region(read_image(image), region)
 
 
-def _parse_box(text: str) -> Box:
+def parse_box(text: str) -> Box:
+    """Four numbers, "x0,y0,x1,y1". Raises UsageError for what is no box."""
     try:
         x0, y0, x1, y1 = (float(part) for part in text.split(","))
         return Box(x0, y0, x1, y1)

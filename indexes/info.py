@@ -1,38 +1,42 @@
-"""What an index holds, and how well it finds: measured, not assumed."""
+"""What an index holds, what it takes, and how well it was measured to find."""
 
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from indexes.reader import CatalogReader
-from indexes.vectors import KIND, Vectors
-from toolkit.embedding import Embeddings
-
-_QUERIES = 64
-_NEIGHBOURS = 10
-_TIE = 1e-6  # two sums of the same products in another order differ by about this
+from indexes.build.budget import META, Wish, parse_wish
+from indexes.folder.store import FolderStore, open_folder
+from indexes.records import Segment
+from indexes.vectors.approximate import RECALL
+from indexes.vectors.files import FLAT, base_suffix
+from indexes.vectors.flat import KEY, KIND
 
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
     """What `vr index info` tells.
 
-    vectors: of patches that are there; size_bytes: on the disk; model: the fingerprint;
-    recall_at_10: share of the true ten nearest that the index finds, None for an empty index.
+    vectors: of patches that are there; kind, key: of the largest segment; size_bytes: on the
+    disk; memory_bytes: that searching holds, or maps where nothing but the vectors is; model:
+    the fingerprint; recall_at_10: share of the true ten nearest that the index finds, as
+    measured when it was made (exact search finds all), None for an empty index; removed:
+    vectors that wait for a compaction; counts: rows of the catalog, by what they are.
     """
 
     index: str
     vectors: int
     dim: int
     kind: str
+    key: str
     size_bytes: int
+    memory_bytes: int
     model: str
     segments: int
     recall_at_10: float | None
+    removed: int
+    wish: Wish
+    counts: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
         """The JSON contract of `index`."""
@@ -41,73 +45,60 @@ class IndexInfo:
             "vectors": self.vectors,
             "dim": self.dim,
             "kind": self.kind,
+            "key": self.key,
             "bytes": self.size_bytes,
+            "memory_bytes": self.memory_bytes,
             "model": self.model,
             "segments": self.segments,
             "measured_recall@10": self.recall_at_10,
+            "removed": self.removed,
+            "budget": self.wish.as_json(),
+            **self.counts,
         }
 
 
 def info(index: Path) -> IndexInfo:
-    """Open, check and measure an index. Raises InputError, MismatchError, MissingError."""
-    with closing(CatalogReader(index)) as catalog:
-        vectors = catalog.load_vectors()
-        return IndexInfo(
-            str(index),
-            catalog.count(),
-            vectors.dim,
-            KIND,
-            catalog.size_bytes(),
-            catalog.card.fingerprint,
-            len(catalog.segments),
-            measure_recall(vectors),
-        )
+    """Open and check an index. Raises InputError, MismatchError, MissingError."""
+    with closing(open_folder(index)) as store:
+        return info_of(store, index)
 
 
-def measure_recall(vectors: Vectors) -> float | None:
-    """Recall@10 on 64 queries against plain NumPy over every vector; None for no vectors.
-
-    Queries are halfway between two random vectors: near the data, but not in it. A match
-    counts where its true score is among the ten best, so that ties cost nothing.
-    """
-    if not len(vectors):
-        return None
-    queries = _halfway_queries(vectors)
-    best = np.full((len(queries), min(_NEIGHBOURS, len(vectors))), -np.inf, np.float32)
-    found = [{(m.segment, m.row) for m in vectors.nearest(q, _NEIGHBOURS)} for q in queries]
-    true_scores: list[list[float]] = [[] for _ in queries]
-    for segment, start, rows in vectors.chunks():
-        scores = queries @ rows.T
-        merged = np.concatenate([best, scores], axis=1)
-        best = np.partition(merged, -best.shape[1], axis=1)[:, -best.shape[1] :]
-        for query, places in enumerate(found):
-            inside = [row - start for key, row in places if key == segment]
-            true_scores[query] += [
-                float(scores[query, row]) for row in inside if 0 <= row < len(rows)
-            ]
-    threshold = best.min(axis=1) - _TIE
-    hits = sum(
-        sum(score >= least for score in scores)
-        for scores, least in zip(true_scores, threshold, strict=True)
+def info_of(store: FolderStore, index: Path) -> IndexInfo:
+    """What an open index holds."""
+    catalog = store.catalog
+    segments = catalog.segments
+    largest = max(segments, key=lambda segment: segment.vectors, default=None)
+    return IndexInfo(
+        index=str(index),
+        vectors=len(store),
+        dim=store.card.dim,
+        kind=largest.kind if largest else KIND,
+        key=largest.key if largest else KEY,
+        size_bytes=catalog.size_bytes() + sum(segment.size_bytes for segment in segments),
+        memory_bytes=sum(map(_held_bytes, segments)),
+        model=store.card.fingerprint,
+        segments=len(segments),
+        recall_at_10=_recall(segments),
+        removed=len(catalog.tombstones()),
+        wish=parse_wish(catalog.meta(META), index),
+        counts={
+            name: int(next(catalog.rows(f"SELECT count(*) FROM {name}"))[0])
+            for name in ("inputs", "sources", "tracks", "labels")
+        },
     )
-    return float(hits / best.size)
 
 
-def _halfway_queries(vectors: Vectors) -> Embeddings:
-    generator = np.random.default_rng(0)
-    wanted = generator.integers(len(vectors), size=(2, _QUERIES))
-    sampled = _rows_at(vectors, wanted.ravel()).reshape(2, _QUERIES, vectors.dim)
-    middle = sampled.mean(axis=0)
-    lengths = np.linalg.norm(middle, axis=1, keepdims=True)
-    return np.asarray(np.where(lengths > _TIE, middle / np.maximum(lengths, _TIE), sampled[0]))
+def _held_bytes(segment: Segment) -> int:
+    return segment.files[base_suffix(segment.files) or FLAT].size_bytes
 
 
-def _rows_at(vectors: Vectors, positions: NDArray[np.int64]) -> Embeddings:
-    """The vectors at positions counted over all segments, (P, D)."""
-    picked = np.empty((len(positions), vectors.dim), np.float32)
-    offset = 0
-    for _, _, rows in vectors.chunks():
-        here = (positions >= offset) & (positions < offset + len(rows))
-        picked[here] = rows[positions[here] - offset]
-        offset += len(rows)
-    return picked
+def _recall(segments: list[Segment]) -> float | None:
+    """Over all segments, each as much as it has vectors."""
+    total = sum(segment.vectors for segment in segments)
+    if not total:
+        return None
+    measured = [segment.settings.get(RECALL, 1.0) for segment in segments]
+    if not all(isinstance(recall, int | float) for recall in measured):
+        return None  # nothing that was measured
+    pairs = zip(segments, measured, strict=True)
+    return sum(segment.vectors * float(recall) for segment, recall in pairs) / total

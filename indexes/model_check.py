@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from indexes.schema import FILE_NAME, damaged
+from toolkit.embedding import WINDOWS_OF
 from toolkit.errors import MismatchError
 from toolkit.model_card import ModelCard
 from toolkit.workspace import parse_json
@@ -26,23 +27,31 @@ def read_card(connection: sqlite3.Connection, index: Path) -> ModelCard:
 
 
 def write_card(connection: sqlite3.Connection, card: ModelCard) -> None:
-    """Put the model of a new index down."""
+    """Put the model of an index down, in the place of one that was."""
     rows = {
         "fingerprint": card.fingerprint,
         "dim": str(card.dim),
         "card": json.dumps(card.as_json(), sort_keys=True),
     }
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows.items())
 
 
-def check_same_model(index: Path, indexed: ModelCard, given: ModelCard) -> None:
+def check_same_model(index: Path | str, indexed: ModelCard, given: ModelCard) -> None:
     """Raises MismatchError (exit 5) unless both cards are of one network."""
     if indexed.fingerprint == given.fingerprint:
         return
     raise MismatchError(
         f"The index {index} was made by the model {_short(indexed)}, not by {_short(given)}.",
-        mend="Use that model, or build the index anew: vr index build --overwrite.",
+        mend=_mend(indexed, given),
     )
+
+
+def _mend(indexed: ModelCard, given: ModelCard) -> str:
+    if indexed.lineage.get(WINDOWS_OF) == given.fingerprint:
+        return "It holds the dense windows of this very model: say --dense, or use another index."
+    if given.lineage.get(WINDOWS_OF) == indexed.fingerprint:
+        return "It holds no dense windows: leave --dense out, or use another index."
+    return "Use that model, or build the index anew: vr index build --overwrite."
 
 
 def _short(card: ModelCard) -> str:

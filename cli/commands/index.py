@@ -5,6 +5,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.index_budget import (
+    IndexKey,
+    Latency,
+    Memory,
+    Recall,
+    Wait,
+    recall_note,
+    say_plan,
+    say_waiting,
+    wish_of,
+)
+from cli.index_flags import (
+    SOURCES,
+    Camera,
+    CameraPattern,
+    Dense,
+    Every,
+    Grid,
+    Overlap,
+    Windows,
+    reading_of,
+)
 from cli.options import (
     DEFAULT_EXPORTED,
     DEFAULT_INDEX,
@@ -15,6 +37,7 @@ from cli.options import (
     Model,
     Overwrite,
     Runtime,
+    Store,
     Threads,
 )
 from cli.output import (
@@ -27,12 +50,14 @@ from cli.output import (
     show_line,
     show_table,
     visible,
+    warn,
     warn_set_aside,
 )
 
 if TYPE_CHECKING:
+    from indexes.build.settings import BuildProgress, BuildReport, BuildSettings
     from indexes.info import IndexInfo
-    from indexes.patch_index import BuildProgress, BuildReport
+    from indexes.open import Target
     from toolkit.embedding import Embedder
 
 app = typer.Typer(no_args_is_help=True, help="Build and look after an index of patch features.")
@@ -41,15 +66,27 @@ app = typer.Typer(no_args_is_help=True, help="Build and look after an index of p
 @app.command("build")
 def build(
     sources: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Images, videos (their moving regions), pair shards, or folders of them.",
-            show_default="what was mined",
-        ),
+        list[Path] | None, typer.Argument(help=SOURCES, show_default="what was mined")
     ] = None,
     index: IndexFolder = DEFAULT_INDEX,
+    store: Store = None,
     model: Model = DEFAULT_EXPORTED,
     overwrite: Overwrite = False,
+    grid: Grid = None,
+    windows: Windows = None,
+    overlap: Overlap = None,
+    dense: Dense = False,
+    every: Every = None,
+    camera: Camera = None,
+    camera_pattern: CameraPattern = None,
+    memory: Memory = None,
+    latency: Latency = None,
+    recall: Recall = None,
+    index_key: IndexKey = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")
+    ] = False,
+    wait: Wait = 0.0,
     runtime: Runtime = "auto",
     device: Device = "auto",
     threads: Threads = None,
@@ -57,35 +94,141 @@ def build(
 ) -> int:
     """Embed pictures and make them searchable; again, and only what is new is added."""
     from deploy.runtimes import open_embedder
-    from indexes.info import info
+    from deploy.runtimes.windows import open_windows
+    from indexes.build.settings import BuildSettings
+    from indexes.open import target_of
 
-    embedder = open_embedder(model, runtime, device, threads)
+    target = target_of(index, store)
+    reading = reading_of((grid, windows, overlap), dense, every, (camera, camera_pattern))
+    wish = wish_of(memory, latency, recall, index_key)
+    settings = BuildSettings(
+        overwrite=overwrite, reading=reading, wish=wish, wait_s=wait, device=_faiss_device(device)
+    )
+    opened = (open_windows if dense else open_embedder)(model, runtime, device, threads)
+    paths = sources or [DEFAULT_PATCHES]
+    if dry_run:
+        return _plan(target, paths, opened, settings, as_json=as_json)
+    say(f"embedding with {plain(model)} on {opened.runtime}")
+    say_waiting(index, wait)
+    return _fill(target, paths, opened, settings, as_json=as_json)
+
+
+@app.command("add")
+def add(
+    sources: Annotated[list[Path], typer.Argument(help=SOURCES)],
+    index: IndexFolder = DEFAULT_INDEX,
+    store: Store = None,
+    model: Model = DEFAULT_EXPORTED,
+    grid: Grid = None,
+    windows: Windows = None,
+    overlap: Overlap = None,
+    every: Every = None,
+    camera: Camera = None,
+    camera_pattern: CameraPattern = None,
+    wait: Wait = 0.0,
+    runtime: Runtime = "auto",
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> int:
+    """Add to an index that is there, as it was begun: of patches, or of dense windows."""
+    from deploy.runtimes.windows import are_windows, open_matching
+    from indexes.build.settings import BuildSettings
+    from indexes.open import card_of, target_of
+
+    cuts, cameras = (grid, windows, overlap), (camera, camera_pattern)
+    reading = reading_of(cuts, False, every, cameras)
+    target = target_of(index, store)
+    card = card_of(target)
+    if are_windows(card):
+        reading = reading_of(cuts, True, every, cameras)
+    opened = open_matching(card, model, runtime, device, threads)
+    say(f"embedding with {plain(model)} on {opened.runtime}")
+    settings = BuildSettings(reading=reading, wait_s=wait, device=_faiss_device(device))
+    say_waiting(index, wait)
+    return _fill(target, sources, opened, settings, as_json=as_json)
+
+
+def _faiss_device(device: str) -> str:
+    """Where FAISS trains and fills: the GPU only where it was asked for by name."""
+    return "cuda" if device == "cuda" else "cpu"
+
+
+def _plan(
+    target: "Target",
+    sources: list[Path],
+    embedder: "Embedder",
+    settings: "BuildSettings",
+    *,
+    as_json: bool,
+) -> int:
+    """Tell what a build would make; the embedder, of which only the card counts, is closed."""
+    from indexes.open import plan
+
+    embedder.close()
+    planned = plan(target, sources, embedder.card, settings)
+    expected = planned.expected
+    say(
+        f"{count(planned.there, 'vector')} there, {expected.vectors} to come from "
+        f"{count(expected.sources, 'source')}"
+        + (f" and more from {expected.unknown} of them" if expected.unknown else "")
+    )
+    say_plan(planned.plan)
+    if as_json:
+        emit(planned.as_json())
+    else:
+        show_line(planned.plan.key)
+    return 0
+
+
+def _fill(
+    target: "Target",
+    sources: list[Path],
+    embedder: "Embedder",
+    settings: "BuildSettings",
+    *,
+    as_json: bool,
+) -> int:
+    """Build with an embedder, which is closed, and tell; the exit code."""
+    from indexes.open import info
+
     try:
-        say(f"embedding with {plain(model)} on {embedder.runtime}")
-        report = build_with_bar(index, sources or [DEFAULT_PATCHES], embedder, overwrite=overwrite)
+        report = build_with_bar(target, sources, embedder, settings)
     finally:
         embedder.close()
     tell(report)
+    made = info(target)
+    if note := recall_note(made.as_json()):
+        warn(note)
     if as_json:
-        emit(as_contract(info(index), report))
+        emit(as_contract(made, report))
     else:
-        show_line(str(index))
+        show_line(report.index)
     return 3 if report.quarantined else 0
 
 
 @app.command("info")
-def show_info(index: IndexFolder = DEFAULT_INDEX, as_json: Json = False) -> int:
-    """Say what an index holds, and measure how well it finds."""
+def show_info(
+    index: IndexFolder = DEFAULT_INDEX, store: Store = None, as_json: Json = False
+) -> int:
+    """Say what an index holds, what it takes, and how well it finds."""
     from rich.table import Table
     from rich.text import Text
 
-    from indexes.info import info
+    from indexes.open import info, target_of
+    from indexes.plan.choose import size_text
 
-    content = info(index).as_json()
+    content = info(target_of(index, store)).as_json()
     if as_json:
         emit(content)
         return 0
+    if note := recall_note(content):
+        warn(note)
     table = Table(show_header=False)
+    asked = {name: value for name, value in content["budget"].items() if value is not None}
+    content["budget"] = ", ".join(f"{name} {value}" for name, value in asked.items())
+    for size in ("bytes", "memory_bytes"):
+        content[size] = size_text(content[size])
     for key, value in content.items():
         table.add_row(key, Text(visible(value)))
     show_table(table)
@@ -93,30 +236,35 @@ def show_info(index: IndexFolder = DEFAULT_INDEX, as_json: Json = False) -> int:
 
 
 def build_with_bar(
-    index: Path, sources: list[Path], embedder: "Embedder", *, overwrite: bool = False
+    target: "Target",
+    sources: list[Path],
+    embedder: "Embedder",
+    settings: "BuildSettings | None" = None,
 ) -> "BuildReport":
-    """Build with a progress bar over the sources."""
-    from indexes.patch_index import BuildSettings
-    from indexes.patch_index import build as build_index
+    """Build with a progress bar over the bytes of the sources."""
+    from indexes.open import build as build_index
 
-    with progress_bar("indexing", None, count=True) as bar:
+    with progress_bar("indexing", None) as bar:
         return build_index(
-            index,
-            sources,
-            embedder,
-            BuildSettings(overwrite=overwrite),
-            on_progress=lambda at: _show(bar, at),
+            target, sources, embedder, settings, on_progress=lambda at: show_building(bar, at)
         )
 
 
-def _show(bar: Bar, at: "BuildProgress") -> None:
-    bar.at(at.done, at.total, f"{at.vectors} vectors  {plain(at.source)}")
+def show_building(bar: Bar, at: "BuildProgress") -> None:
+    """Move the bar to where a build is."""
+    if at.phase == "reading":
+        note = f"{at.done} of {at.total} sources  {at.vectors} vectors  {plain(at.source)}"
+    else:
+        note = f"{at.phase} {at.vectors} vectors"
+    bar.at(at.share, 1.0, note)
 
 
 def tell(report: "BuildReport") -> None:
     """What a build did, for people."""
     for item in report.quarantined:
         warn_set_aside(item.path, item.reason)
+    for note in report.notes:
+        warn(plain(note))
     if report.skipped:
         say(f"{count(report.skipped, 'source')} indexed before, and kept")
     say(

@@ -19,8 +19,8 @@ from toolkit.workspace import sha256_file, write_bytes
 
 if TYPE_CHECKING:
     from deploy.export import ExportReport
-    from indexes.patch_index import BuildReport
-    from indexes.search import Hit
+    from indexes.build.settings import BuildReport
+    from indexes.search.hits import Hit
     from toolkit.evaluation.evaluate import Comparison
     from toolkit.images import RgbImage
     from toolkit.mining.work.run import MiningReport
@@ -167,10 +167,12 @@ def _compare(run: Any, device: str) -> "Comparison":
 
 def _index(out: Path, device: str) -> "BuildReport":
     from deploy.runtimes import open_embedder
+    from indexes.build.settings import BuildSettings
 
     embedder = open_embedder(out / "exported", device=device)
     try:
-        return build_with_bar(out / "index", [out / "patches"], embedder, overwrite=True)
+        settings = BuildSettings(overwrite=True)
+        return build_with_bar(out / "index", [out / "patches"], embedder, settings)
     finally:
         embedder.close()
 
@@ -178,7 +180,8 @@ def _index(out: Path, device: str) -> "BuildReport":
 def _search(run: Any, out: Path) -> list[Answer]:
     """Look for held-out patches of different tracks, spread over the footage."""
     from deploy.runtimes import open_embedder
-    from indexes.search import open_index
+    from indexes.search.index import open_index
+    from indexes.search.settings import SearchSettings
     from toolkit.embedding import embed_images
     from toolkit.training.held_out import proof_pairs
 
@@ -190,10 +193,11 @@ def _search(run: Any, out: Path) -> list[Answer]:
         with open_index(out / "index") as index:
             index.check_model(embedder.card)
             vectors = embed_images(embedder, pictures)
+            everything = SearchSettings(group_tracks=False)
             answers = []
             for stored, picture, vector in zip(chosen, pictures, vectors, strict=True):
-                hits = _without_itself(stored, index.search(vector, 400, group_tracks=False))
-                thumbnails = [index.thumbnail(hit.id) for hit in hits]
+                hits = _without_itself(stored, index.search(vector, 400, everything))
+                thumbnails = [index.thumbnail(hit.id) or b"" for hit in hits]
                 answers.append(Answer(stored, picture, hits, thumbnails))
             return answers
     finally:
@@ -209,10 +213,11 @@ def _without_itself(query: "StoredPair", hits: "list[Hit]") -> "list[Hit]":
     gap = abs(pair.positive.time_s - pair.query.time_s)
     kept: list[Hit] = []
     for hit in hits:
-        own = hit.track == pair.track
-        if own and hit.time_s is not None and abs(hit.time_s - pair.query.time_s) < gap - 1e-3:
+        track, time_s = hit.place.track, hit.place.time_s
+        own = track == pair.track
+        if own and time_s is not None and abs(time_s - pair.query.time_s) < gap - 1e-3:
             continue
-        if all(hit.track != other.track for other in kept):
+        if all(track != other.place.track for other in kept):
             kept.append(hit)
     return kept[:HITS]
 

@@ -37,7 +37,7 @@ class Row:
 
 def write_report(result: DemoResult, target: Path, commands: str) -> None:
     """Write the report; `commands` do the same with other footage. Raises StorageError."""
-    from indexes.page import box_text
+    from indexes.search.page import box_text
 
     template = page_template("cli.demo", "report.html", box=box_text)
     page = template.render(
@@ -84,14 +84,14 @@ def _card(answer: Answer) -> dict[str, Any]:
         "picture": _jpeg_uri(shrink(answer.picture, 160)),
         "found": _found(answer),
         "hits": [
-            (hit, data_uri(picture, "jpeg"), hit.track == answer.query.pair.track)
+            (hit, data_uri(picture, "jpeg"), hit.place.track == answer.query.pair.track)
             for hit, picture in zip(answer.hits, answer.pictures, strict=True)
         ],
     }
 
 
 def _found(answer: Answer) -> bool:
-    return bool(answer.hits) and answer.hits[0].track == answer.query.pair.track
+    return bool(answer.hits) and answer.hits[0].place.track == answer.query.pair.track
 
 
 def _sheet(patches: Path) -> str | None:

@@ -28,7 +28,7 @@ from cli.main import main
         (["mine", "--min-quality", "7"], ["min_quality"]),
         (["search", "image.jpg", "--device", "tpu"], ["tpu", "cuda"]),
         (["search"], ["image"]),
-        (["search", "a.jpg", "b.jpg"], ["b.jpg"]),
+        (["search", "a.jpg", "b.jpg", "--box", "1,2,3,4"], ["--box", "--batch"]),
         (["search", "image.jpg", "--top"], ["--top"]),
         (["train", "--name", "../outside"], ["../outside"]),
         (["train", "--name", "."], ["plain word"]),
@@ -64,7 +64,7 @@ def test_vr_toml_sets_defaults_and_a_flag_beats_it(vr, workspace):
 
 def test_vr_toml_switches(vr, workspace):
     assert len(vr("search", "image.jpg", "--top", "50", "--json").json["hits"]) == 3
-    Path("vr.toml").write_text("[search]\ngroup = false\n")
+    Path("vr.toml").write_text("[search]\ngroup = 'none'\n")
     assert len(vr("search", "image.jpg", "--top", "50", "--json").json["hits"]) > 3
 
 

@@ -31,7 +31,7 @@ class FakeEmbedder:
     def embed(self, images):
         self.seen += len(images)
         pooled = images.reshape(len(images), 4, 8, 4, 8, 3).mean(axis=(2, 4))
-        rows = (pooled.reshape(len(images), -1) - 127.5) @ self._weights
+        rows = (pooled.reshape(len(images), 4 * 4 * 3) - 127.5) @ self._weights
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
     def close(self) -> None:
@@ -111,6 +111,20 @@ def pair() -> Callable[..., PairSample]:
 @pytest.fixture
 def shard() -> Callable[..., Path]:
     return make_shard
+
+
+@pytest.fixture(scope="session")
+def two_segments(tmp_path_factory) -> Path:
+    """An index to copy: 12 pictures (one of them removed) and 6 sightings of 3 tracks."""
+    from indexes.build.build import build
+    from indexes.build.remove import remove
+
+    folder = tmp_path_factory.mktemp("two_segments")
+    build(folder / "index", make_pictures(folder / "p", range(12)), FakeEmbedder())
+    tar = make_shard(folder / "a.tar", [make_pair(t, (0.0, 1.0)) for t in range(3)])
+    build(folder / "index", [tar], FakeEmbedder())
+    remove(folder / "index", ["*/0003.png"])
+    return folder / "index"
 
 
 @pytest.fixture

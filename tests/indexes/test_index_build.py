@@ -7,8 +7,9 @@ import faiss
 import numpy as np
 import pytest
 
+from indexes.build.build import build
+from indexes.build.settings import BuildSettings
 from indexes.info import info
-from indexes.patch_index import BuildSettings, build
 from toolkit.embedding import embed_images
 from toolkit.errors import InputError, MismatchError, UsageError, VideoError
 from toolkit.images import RgbImage, decode_image
@@ -52,11 +53,14 @@ def fake_video(tmp_path, monkeypatch, picture_of):
 
 
 def stored_vectors(index, rows):
-    """(id, vector) of each patch, read with plain SQLite and plain FAISS."""
-    files = dict(rows(index, "SELECT id, file FROM segments"))
-    opened = {key: faiss.read_index(str(index / "segments" / file)) for key, file in files.items()}
-    places = rows(index, "SELECT id, segment, row FROM patches ORDER BY id")
-    return {patch: opened[segment].reconstruct(row) for patch, segment, row in places}
+    """(id, vector) of each patch, read with plain SQLite, NumPy and FAISS."""
+    vectors = {}
+    for (stem,) in rows(index, "SELECT stem FROM segments ORDER BY id"):
+        flat = faiss.read_index(str(index / "segments" / f"{stem}.flat.faiss"))
+        ids = np.load(index / "segments" / f"{stem}.rows.npy")[:, 0]
+        vectors |= {int(key): flat.reconstruct(row) for row, key in enumerate(ids)}
+    living = [key for (key,) in rows(index, "SELECT id FROM patches ORDER BY id")]
+    return {key: vectors[key] for key in living}
 
 
 def test_images_are_indexed_with_the_vectors_the_model_gives(
@@ -126,7 +130,11 @@ def test_shards_with_common_patches_index_each_once(tmp_path, pair, shard, embed
     assert rows(tmp_path / "index", COUNTS) == [(2, 1, 1, 6, 6)]
     listed = rows(tmp_path / "index", "SELECT path, kind, camera FROM sources")
     assert listed == [("clips/street.mp4", "video", "street")]
-    sightings = rows(tmp_path / "index", "SELECT track, time_s, x0, y1 FROM patches ORDER BY id")
+    sightings = rows(
+        tmp_path / "index",
+        "SELECT name, time_s, x0, y1 FROM patches JOIN tracks ON tracks.id = track "
+        "ORDER BY patches.id",
+    )
     expected = [("street-001", t, 10.0, 53.0 + t) for t in (0.0, 1.0, 2.0, 3.0)]
     assert sightings == [
         *expected,
@@ -142,7 +150,8 @@ def test_a_video_is_indexed_by_its_moving_regions(tmp_path, fake_video, embedder
     assert rows(tmp_path / "index", "SELECT path, kind, camera FROM sources") == [
         (str(clip), "video", "gate")
     ]
-    assert rows(tmp_path / "index", "SELECT track, count(*) FROM patches GROUP BY track") == [
+    tracks = "SELECT name, count(*) FROM patches JOIN tracks ON tracks.id = track GROUP BY track"
+    assert rows(tmp_path / "index", tracks) == [
         ("gate-0", 4),
         ("gate-1", 4),
         ("gate-2", 2),
@@ -228,17 +237,14 @@ def test_overwrite_builds_anew_for_another_model(
     tmp_path, pictures, picture_of, embedder, other_embedder, rows
 ):
     build(tmp_path / "index", pictures(4), embedder)
-    old = rows(tmp_path / "index", "SELECT file FROM segments")
+    old = set((tmp_path / "index" / "segments").iterdir())
     build(tmp_path / "index", pictures([2, 9]), other_embedder, BuildSettings(overwrite=True))
     assert rows(tmp_path / "index", COUNTS) == [(2, 2, 1, 2, 2)]
     assert info(tmp_path / "index").model == other_embedder.card.fingerprint
     vectors = np.stack(list(stored_vectors(tmp_path / "index", rows).values()))
     expected = embed_images(other_embedder, [picture_of(2), picture_of(9)])
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
-    # The old segment lies there for readers that are just opening it; the next build sweeps.
-    assert (tmp_path / "index" / "segments" / old[0][0]).exists()
-    build(tmp_path / "index", pictures([2]), other_embedder)
-    assert not (tmp_path / "index" / "segments" / old[0][0]).exists()
+    assert not old & set((tmp_path / "index" / "segments").iterdir())
 
 
 def test_overwrite_with_nothing_readable_keeps_the_old_index(
@@ -261,8 +267,14 @@ def test_commits_fall_between_sources_so_that_little_is_lost(
     build(tmp_path / "index", sources, embedder, BuildSettings(batch=4, commit_vectors=3))
     sizes = rows(tmp_path / "index", "SELECT id, vectors FROM segments ORDER BY id")
     assert sizes == [(1, 3), (2, 11)]
-    per_source = "SELECT count(DISTINCT segment) FROM patches GROUP BY source"
-    assert set(rows(tmp_path / "index", per_source)) == {(1,)}
+    segment_of = {
+        int(key): path.name
+        for path in (tmp_path / "index" / "segments").glob("*.rows.npy")
+        for key in np.load(path)[:, 0]
+    }
+    patches = rows(tmp_path / "index", "SELECT source, id FROM patches")
+    assert len(patches) == len(segment_of) == 14
+    assert len({(source, segment_of[key]) for source, key in patches}) == 6
 
 
 def test_progress_names_each_source_before_it_is_read(tmp_path, pictures, embedder):
@@ -334,10 +346,18 @@ def test_info_has_exactly_the_contract(tmp_path, pictures, embedder):
         "vectors": 5,
         "dim": 16,
         "kind": "flat",
+        "key": "Flat",
         "bytes": sum(path.stat().st_size for path in files),
+        "memory_bytes": sum(45 + 4 * 16 * vectors for vectors in (3, 2)),
         "model": embedder.card.fingerprint,
         "segments": 2,
         "measured_recall@10": 1.0,
+        "removed": 0,
+        "budget": {"memory_bytes": None, "latency_ms": None, "recall": 0.95, "key": None},
+        "inputs": 5,
+        "sources": 5,
+        "tracks": 0,
+        "labels": 0,
     }
 
 

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
+from indexes.build.build import build
 from indexes.info import info
-from indexes.patch_index import build
 from toolkit.errors import StorageError
 from toolkit.lock import writing
 
@@ -56,16 +56,12 @@ def test_a_disk_that_fills_up_under_a_segment_keeps_the_old_index(
 ):
     build(tmp_path / "index", pictures(2), embedder)
 
-    def full(target, content):
+    def full(writer, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    sources = [tmp_path / "pictures" / "0009.png"]
-    from PIL import Image
-
-    Image.new("RGB", (9, 9)).save(sources[0])
+    monkeypatch.setattr("indexes.vectors.flat.FlatWriter._write", full)
     with pytest.raises(StorageError, match="disk is full"):
-        build(tmp_path / "index", sources, embedder)
+        build(tmp_path / "index", pictures([9]), embedder)
     monkeypatch.undo()
     assert info(tmp_path / "index").vectors == 2
     assert rows(tmp_path / "index", COUNTS) == [(2, 2, 1, 2, 2)]
@@ -82,7 +78,6 @@ def test_files_that_may_not_grow_keep_the_old_index(
     """
     index = tmp_path / "index"
     build(index, pictures(2), embedder)
-    files = "SELECT file FROM segments"
     many = pictures(range(10, 60 if kilobytes > 1 else 30))
     with largest_file(kilobytes * 1024), pytest.raises(StorageError, match="Cannot"):
         build(index, many, embedder)
@@ -90,19 +85,21 @@ def test_files_that_may_not_grow_keep_the_old_index(
     assert info(index).vectors == 2
     assert rows(index, COUNTS) == [(2, 2, 1, 2, 2)]
     assert build(index, many, embedder).vectors == len(many)
-    left = {path.name for path in (index / "segments").iterdir()}
-    assert left == {name for (name,) in rows(index, files)}
+    left = {path.name.split(".")[0] for path in (index / "segments").iterdir()}
+    assert left == {stem for (stem,) in rows(index, "SELECT stem FROM segments")}
 
 
 def test_orphan_segments_whole_and_half_are_swept_and_nothing_else(tmp_path, pictures, embedder):
     build(tmp_path / "index", pictures(2), embedder)
     segments = tmp_path / "index" / "segments"
-    (kept,) = segments.iterdir()
-    for name in ("0123456789abcdef.faiss", ".0123456789abcdef.faiss.x1y2"):
+    kept = set(segments.iterdir())
+    orphans = ("0123456789abcdef.flat.faiss", "0123456789abcdef.0a1b2c3d.index.faiss")
+    for name in (*orphans, ".new.flat.faiss.0a1b2c3d-7.x1y2"):
         (segments / name).write_bytes(b"left over")
     (segments / "README").write_text("mine")
+    (segments / "0123456789abcdef").mkdir()
     build(tmp_path / "index", pictures([5]), embedder)
-    names = {path.name for path in segments.iterdir()}
-    assert kept.name in names
-    assert "README" in names
-    assert len(names) == 3
+    paths = set(segments.iterdir())
+    assert kept < paths
+    assert {"README", "0123456789abcdef"} < {path.name for path in paths}
+    assert len(paths) == 2 * len(kept) + 2

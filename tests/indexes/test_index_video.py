@@ -2,8 +2,8 @@
 
 import pytest
 
-from indexes.patch_index import build
-from indexes.search import open_index
+from indexes.build.build import build
+from indexes.search.index import open_index
 from toolkit.embedding import embed_images
 from toolkit.errors import InputError
 from toolkit.images import crop_patch
@@ -37,8 +37,8 @@ def test_a_crop_of_a_sprite_finds_that_sprite(indexed, truth_clip, embedder):
         for number in range(3):
             crop = crop_patch(frame_at(truth_clip.path, 1.0), truth_clip.boxes(1.0)[number])
             hit = index.search(embed_images(embedder, [crop])[0], 1)[0]
-            assert best_overlap(truth_clip, hit.time_s, Box(*hit.box))[1] == number
-            assert hit.source == str(truth_clip.path)
+            assert best_overlap(truth_clip, hit.place.time_s, Box(*hit.place.box))[1] == number
+            assert hit.place.source == str(truth_clip.path)
 
 
 def test_a_cut_clip_is_indexed_as_far_as_it_goes_and_is_told(tmp_path, cut_clip, embedder):

@@ -1,0 +1,1 @@
+"""Making an index and looking after it: build, remove, compact, verify."""

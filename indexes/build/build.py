@@ -1,0 +1,151 @@
+"""Build an index: only what is new is read and embedded, and it is there at once or not."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from indexes.build.budget import Wish, remembered, this_machine
+from indexes.build.estimate import expect, not_listed
+from indexes.build.filling import Filling, OnProgress
+from indexes.build.merge import merge, unlike, what_to_merge
+from indexes.build.settings import BuildProgress, BuildReport, BuildSettings
+from indexes.build.shadows import prune_shadows
+from indexes.build.writer import IndexWriter
+from indexes.folder.files import sweep
+from indexes.folder.sink import FolderSink, folder_sink
+from indexes.sources import Reading, Source, find_sources, printable
+from indexes.stores import PatchSink
+from toolkit.embedding import Embedder
+from toolkit.errors import InputError
+from toolkit.records import Quarantined
+
+
+def build(
+    index: Path,
+    sources: Sequence[Path],
+    embedder: Embedder,
+    settings: BuildSettings | None = None,
+    on_progress: OnProgress | None = None,
+) -> BuildReport:
+    """Index what is new in the sources (see find_sources), making the index where needed.
+
+    What cannot be read is quarantined and the rest goes on. At the end many segments become
+    one of the kind that suits so many vectors and the budget. After a kill at any point the
+    index is the old or the new one; a later build goes on from the last commit, which after
+    a KeyboardInterrupt holds every source that was finished. With `overwrite` there is one
+    commit of all that was read, and the old index is whole until then.
+    Raises InputError where there is nothing to index or no index fits the budget,
+    MismatchError for an index of another model or a model whose vectors are not as its card
+    says, StorageError where the target cannot be written, holds something else, or another
+    process is writing it.
+    """
+    settings = settings or BuildSettings()
+    start = time.monotonic()
+    found, unreadable = find_all(sources, settings.reading)
+    with folder_sink(
+        index, embedder.card, overwrite=settings.overwrite, wait_s=settings.wait_s
+    ) as sink:
+        wish = remembered(sink.catalog, settings.wish)
+        new = expect(not_listed(found, sink.catalog.inputs()), settings.reading)
+        _check_fits(sink, wish, new.vectors)
+        task = fill(sink, found, embedder, settings, on_progress, lambda: _check_fits(sink, wish))
+        if sink.is_empty():
+            raise nothing_found(sources, [*unreadable, *task.quarantined])
+        sweep(index, sink.catalog)  # what `overwrite` has replaced
+        if settings.overwrite:
+            prune_shadows(index)
+        grow(sink, wish, settings, on_progress)
+    return BuildReport(
+        str(index),
+        task.added,
+        task.skipped,
+        task.vectors,
+        (*unreadable, *task.quarantined),
+        time.monotonic() - start,
+        tuple(task.notes),
+    )
+
+
+def fill(
+    sink: PatchSink,
+    sources: Sequence[Source],
+    embedder: Embedder,
+    settings: BuildSettings,
+    on_progress: OnProgress | None = None,
+    after_commit: Callable[[], None] | None = None,
+) -> Filling:
+    """Take sources into an open sink and commit them; what was done, counted.
+
+    after_commit: called after each commit but the last, to raise where it must not go on.
+    """
+    writer = IndexWriter(sink, embedder, settings.batch)
+    task = Filling(writer, sources, settings, on_progress)
+    with _kept_when_interrupted(writer, settings):
+        for source in sources:
+            if task.take(source, sink, embedder) and after_commit is not None:
+                after_commit()
+        if not sink.is_empty() or writer.uncommitted:
+            writer.commit()
+    return task
+
+
+@contextmanager
+def _kept_when_interrupted(writer: IndexWriter, settings: BuildSettings) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not settings.overwrite:
+            writer.commit_whole_sources()
+        raise
+
+
+def _check_fits(sink: FolderSink, wish: Wish, expected: int = 0) -> None:
+    """Raises InputError where no index fits what is there and what is sure to come."""
+    count = sink.catalog.count() + expected
+    wish.plan(count, sink.catalog.card().dim, this_machine(sink.folder))
+
+
+def grow(
+    sink: FolderSink, wish: Wish, settings: BuildSettings, on_progress: OnProgress | None
+) -> None:
+    """Merge what is worth merging, after all is committed."""
+    catalog = sink.catalog
+    vectors, dim = catalog.count(), catalog.card().dim
+    plan = wish.plan(vectors, dim, this_machine(sink.folder, settings.device))
+    segments = catalog.segments()
+    merging = what_to_merge(segments, catalog.tombstones(), plan)
+    if merging is None and settings.wish is not None:
+        merging = unlike(segments, plan, by_key=wish.key is not None)
+
+    def tell(phase: str, done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(BuildProgress("", done, total, vectors, phase, done / max(total, 1)))
+
+    if merging is not None:
+        merge(catalog, merging, settings.device, tell)
+
+
+def find_all(sources: Sequence[Path], reading: Reading) -> tuple[list[Source], list[Quarantined]]:
+    """What is to be read, and folders that cannot be. Raises InputError where there is nothing."""
+    unreadable: list[Quarantined] = []
+    found = find_sources(
+        sources,
+        reading,
+        lambda path, error: unreadable.append(
+            Quarantined(printable(path), error.strerror or str(error))
+        ),
+    )
+    if not found:
+        raise nothing_found(sources, unreadable)
+    return found, unreadable
+
+
+def nothing_found(sources: Sequence[Path], quarantined: Sequence[Quarantined]) -> InputError:
+    """The error for sources that hold nothing to index."""
+    given = ", ".join(printable(path) for path in sources) or "no source"
+    reasons = "".join(f" {bad.reason}" for bad in quarantined[:3])
+    return InputError(
+        f"There is nothing to index in {given}.{reasons}",
+        mend="Give images, pair shards, videos, or files of vectors.",
+    )

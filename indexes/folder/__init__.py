@@ -1,0 +1,1 @@
+"""An index in a folder: a catalog and segments of vectors."""

@@ -1,0 +1,1 @@
+"""Which index suits a budget, worked out before anything is built: arithmetic alone."""

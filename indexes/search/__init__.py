@@ -1,0 +1,1 @@
+"""A query in, places out: which video, when, where in the frame."""

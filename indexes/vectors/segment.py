@@ -1,0 +1,167 @@
+"""An open segment: search by row, exact or approximate, over mapped files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.records import Segment
+from indexes.schema import damaged
+from indexes.vectors.allowed import Allowed
+from indexes.vectors.base import Base, open_base
+from indexes.vectors.effort import AT, Effort, widen
+from indexes.vectors.exact import NONE, Found, search_exact
+from indexes.vectors.files import FLAT, ROWS, base_suffix, open_flat, open_rows
+from indexes.vectors.load import threads_for
+from toolkit.embedding import Embeddings, chunks
+
+if TYPE_CHECKING:
+    from indexes.vectors.gpu import GpuBase, GpuFlat
+
+USUAL = "usual_cosine"
+_FILTERED = 0.9  # of all rows; where more are allowed, next to nothing was taken away
+_QUERIES = 1024  # searched at once, so that thousands take no more memory
+
+
+class OpenSegment:
+    """A segment to search. Many threads may share one.
+
+    vectors: float32 (N, D), mapped and not aligned, so copy what is multiplied; rows: int64
+    (N, 2), the patch id and the thing id of each.
+    """
+
+    def __init__(
+        self, segment: Segment, flat: Any, vectors: Embeddings, rows: NDArray[np.int64]
+    ) -> None:
+        self.segment = segment
+        self.vectors = vectors
+        self.rows = rows
+        self.base: Base | GpuBase | None = None
+        self.gpu_flat: GpuFlat | None = None
+        self.effort = Effort()
+        self.usual_cosine = -1.0  # that nearly all vectors have with their tenth nearest
+        self._flat = flat
+        self._last: Allowed | None = None
+
+    def __len__(self) -> int:
+        return self.segment.vectors
+
+    @property
+    def flat(self) -> Any:
+        """The exact vectors as FAISS has them."""
+        return self._flat
+
+    def search(
+        self, queries: Embeddings, count: int, allowed: NDArray[np.bool_] | None = None
+    ) -> Found:
+        """The `count` rows of highest cosine with each of the queries (Q, D) of length 1.
+
+        allowed: bool (N,), the rows that may be found, None for all; an array that is given
+        again must not have changed. Gives scores float32 (Q, count), exact and falling, and
+        rows int64 (Q, count), -1 with the score -inf where there are no more. As many are
+        found as there are: where an approximate search comes back with fewer, every allowed
+        row is looked at.
+        """
+        if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1] or count < 1:
+            raise ValueError(f"{count} neighbours of {queries.shape} in {self.vectors.shape}")
+        block = np.ascontiguousarray(queries, np.float32)
+        among = self._among(allowed)
+        if len(block) <= _QUERIES:
+            return self._search(block, count, among)
+        parts = [self._search(block[p], count, among) for p in chunks(len(block), _QUERIES)]
+        scores, rows = zip(*parts, strict=True)
+        return np.concatenate(scores), np.concatenate(rows)
+
+    def close(self) -> None:
+        """Give the files up."""
+        for part in (self.base, self.gpu_flat):
+            if part is not None:
+                part.close()
+        self.base = self.gpu_flat = self._flat = self._last = None
+
+    def _among(self, mask: NDArray[np.bool_] | None) -> Allowed | None:
+        if mask is None:
+            return None
+        last = self._last
+        if last is None or last.mask is not mask:
+            last = self._last = Allowed(mask)
+        return None if last.is_all else last
+
+    def _search(self, queries: Embeddings, count: int, allowed: Allowed | None) -> Found:
+        with threads_for(len(queries)):
+            effort = None
+            if self.base is not None:
+                possible = None if allowed is None else allowed.count
+                effort = widen(self.effort, self.base.extent, count, possible)
+            if self.base is None or effort is None:
+                return self._search_exact(queries, count, allowed)
+            scores, rows = self.base.search(queries, count, effort, allowed)
+            self._mend(queries, allowed, scores, rows)
+            return scores, rows
+
+    def _search_exact(self, queries: Embeddings, count: int, allowed: Allowed | None) -> Found:
+        if self.gpu_flat is not None and allowed is None:
+            found = self.gpu_flat.search(queries, count)
+            if found is not None:
+                return found
+        return search_exact(self._flat, self.vectors, queries, count, allowed)
+
+    def _mend(
+        self,
+        queries: Embeddings,
+        allowed: Allowed | None,
+        scores: NDArray[np.float32],
+        rows: NDArray[np.int64],
+    ) -> None:
+        """Search exactly, in place, where an approximate search is not to be trusted.
+
+        That is where fewer rows came back than there are, and where a filter has left a query
+        without the neighbours that vectors of this index have: the recall that was measured is
+        of queries that have them.
+        """
+        count = rows.shape[1]
+        possible = min(count, len(self) if allowed is None else allowed.count)
+        doubtful = rows[:, possible - 1] == NONE
+        if allowed is not None and allowed.count < _FILTERED * len(self):
+            doubtful |= scores[:, min(possible, AT) - 1] < self.usual_cosine
+        if doubtful.any():
+            those = np.flatnonzero(doubtful)
+            again = np.ascontiguousarray(queries[those])
+            exact = search_exact(self._flat, self.vectors, again, count, allowed)
+            scores[those], rows[those] = exact
+
+
+def open_segment(folder: Path, segment: Segment, dim: int, device: str = "cpu") -> OpenSegment:
+    """Open a segment for searching; its files are mapped.
+
+    Sizes, header and shapes are checked, and the hash of what FAISS parses; `verify_segment`
+    checks all hashes. Raises MismatchError naming the file that is damaged, MissingError
+    where FAISS is not installed or the device is not there.
+    """
+    path = folder / (segment.stem + FLAT)
+    for suffix in (FLAT, ROWS):
+        if suffix not in segment.files:
+            raise damaged(folder / (segment.stem + suffix), "the catalog does not name it")
+    flat, vectors = open_flat(path, segment, dim)
+    opened = OpenSegment(segment, flat, vectors, open_rows(folder / (segment.stem + ROWS), segment))
+    _open_base(opened, folder, flat)
+    if device == "cuda":
+        from indexes.vectors.gpu import to_gpu
+
+        to_gpu(opened)
+    return opened
+
+
+def _open_base(opened: OpenSegment, folder: Path, flat: Any) -> None:
+    segment = opened.segment
+    suffix = base_suffix(segment.files)
+    if suffix is None:
+        return
+    path = folder / (segment.stem + suffix)
+    opened.base = open_base(path, segment.files[suffix], flat)
+    try:
+        opened.effort = Effort.from_settings(segment.settings)
+        opened.usual_cosine = float(segment.settings.get(USUAL, -1.0))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise damaged(path, f"the catalog has wrong settings for it ({error!r})") from error
