@@ -1,0 +1,1 @@
+"""The labels of an index as files that other programs read."""

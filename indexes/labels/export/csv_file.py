@@ -1,0 +1,27 @@
+"""Labels as CSV: a line a patch, in the columns that `vr label import` reads again."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from indexes.labels.csv_lines import BOX
+from indexes.labels.export.rows import LabelledPatch
+
+COLUMNS = ("id", "source", "time_s", *BOX, "track", "label", "origin", "confidence")
+
+
+def write_csv(patches: Iterable[LabelledPatch], stream: BinaryIO) -> int:
+    """Write UTF-8 with a line feed a record; the number of patches."""
+    text = io.TextIOWrapper(stream, "utf-8", "backslashreplace", newline="", write_through=True)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    count = 0
+    for patch in patches:
+        box = [f"{side:g}" for side in patch.box]
+        confidence = f"{patch.confidence:.4f}"
+        place = (patch.id, patch.source, "" if patch.time_s is None else patch.time_s)
+        writer.writerow((*place, *box, patch.track or "", patch.label, patch.origin, confidence))
+        count += 1
+    text.detach()
+    return count
