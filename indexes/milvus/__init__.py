@@ -1,0 +1,1 @@
+"""An index in Milvus: the same store and sink, on a server or on its embedded engine."""
