@@ -53,10 +53,12 @@ def show_spread(report: "SpreadReport") -> None:
         )
     if not made.calibrated:
         fewest = fewest_labels(report.accuracy)
+        unknown = ", and how many of the new ones are right is not known" if report.labelled else ""
         warn(
             f"not calibrated: these labels cannot vouch for an accuracy of {report.accuracy:g} "
-            f"(it takes {fewest} labelled things at the very least), and how many of the new "
-            "ones are right is not known. Label more (vr label suggest), or ask for less."
+            f"(it takes {fewest} labelled things at the very least, none alone in its class, and "
+            f"votes that are right when one is left out){unknown}. Label more (vr label suggest), "
+            "or ask for less."
         )
     if report.batch is None:
         say("a dry run: nothing was written")

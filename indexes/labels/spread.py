@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.folder.store import open_folder
-from indexes.labels.calibrate import NEVER, accuracy_threshold, stranger_threshold, wilson
+from indexes.labels.calibrate import (
+    NEVER,
+    accuracy_threshold,
+    fewest_labels,
+    stranger_threshold,
+    wilson,
+)
 from indexes.labels.records import SPREAD, Labelling
 from indexes.labels.table import add_batch, changing_labels, given_labels
 from indexes.labels.things import OnProgress, class_names, exemplars, living
@@ -130,13 +136,14 @@ def spread(
         voting = hold_voting(known)
         things, votes = vote_on_all(parts, known, voting.settings, on_progress)
     open_ones = ~np.isin(things, known.things)
-    decision = decide(voting, votes.confidences[open_ones], settings)
+    given = np.bincount(known.classes, minlength=len(names))
+    judged = int(given[given > 1].sum())
+    decision = decide(voting, votes.confidences[open_ones], settings, judged)
     chosen = open_ones & (votes.confidences >= decision.threshold)
     sure = Votes(votes.classes[chosen], votes.confidences[chosen])
     batch = None
     if not settings.dry_run:
         batch = _write(index, settings, _labellings(things[chosen], sure, names))
-    given = np.bincount(known.classes, minlength=len(names))
     made = np.bincount(sure.classes, minlength=len(names))
     return SpreadReport(
         batch,
@@ -150,17 +157,21 @@ def spread(
     )
 
 
-def decide(voting: Voting, candidates: NDArray[np.float64], settings: SpreadSettings) -> Decision:
+def decide(
+    voting: Voting, candidates: NDArray[np.float64], settings: SpreadSettings, judged: int = 0
+) -> Decision:
     """How sure a vote must be; candidates: the confidences of votes to choose from.
 
-    Where labelled things cannot vouch for the accuracy, the rule for strangers alone decides,
-    and the decision says that it is not calibrated.
+    judged: labelled things that have company in their class. Where they would do to vouch for
+    the accuracy, and do not, no vote is sure enough. Where they are too few to tell, the rule
+    for strangers alone decides, and the decision says that it is not calibrated.
     """
     left_out = voting.left_out
     accurate = accuracy_threshold(left_out, candidates, settings.accuracy)
     calibrated = accurate < NEVER
-    threshold = accurate if calibrated else 0.0
-    if not (calibrated and settings.closed):
+    refuted = not calibrated and judged >= fewest_labels(settings.accuracy)
+    threshold = accurate if calibrated or refuted else 0.0
+    if not refuted and not (calibrated and settings.closed):
         stranger = stranger_threshold(voting.hidden, settings.accuracy)
         threshold = max(threshold, math.nextafter(stranger, math.inf))
     sure = left_out.confidences >= threshold

@@ -62,7 +62,7 @@ def test_the_round_from_a_suggestion_to_an_export(vr, indexed):
     given = vr("label", "import", write("filled.csv", "id,label", *filled), "--json")
     assert (given.code, given.json["things"]) == (0, 4)
 
-    made = vr("label", "spread", "--accuracy", "0.8", "--closed", "--json")
+    made = vr("label", "spread", "--accuracy", "0.9", "--closed", "--json")
     assert made.code == 0, made.err
     assert set(made.json) == {
         "index", "batch", "things", "given", "labelled", "coverage", "accuracy", "calibrated",

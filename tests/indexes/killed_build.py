@@ -21,6 +21,8 @@ from indexes.build.build import build
 from indexes.build.compact import CompactSettings, compact
 from indexes.build.remove import remove
 from indexes.build.settings import BuildSettings
+from indexes.upgrade.settings import UpgradeSettings
+from indexes.upgrade.upgrade import upgrade
 
 WATCHED = frozenset({"execute", "executemany", "executescript", "fsync", "replace", "rename"})
 WATCHED |= frozenset({"write", "chmod", "close", "mkdir", "open", "flock", "unlink", "truncate"})
@@ -55,6 +57,8 @@ def write(mode: str, index: Path, sources: Path) -> None:
         build(index, [sources], embedder, BuildSettings(wish=INVERTED, **few))
     elif mode == "remove":
         remove(index, [str(path) for path in sorted(sources.iterdir())])
+    elif mode == "upgrade":
+        upgrade(index, FakeEmbedder(seed=1), UpgradeSettings(build=BuildSettings(**few)))
     else:
         compact(index, CompactSettings(wish=INVERTED if mode == "compact-ivf" else Wish()))
 

@@ -74,7 +74,7 @@ def check_answers(index, embedder, picture_of, numbers):
 
 
 @pytest.mark.parametrize(
-    "stride", [97, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+    "stride", [97, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 )
 def test_an_interrupt_at_any_line_keeps_every_finished_source(
     tmp_path, pictures, picture_of, embedder, stride

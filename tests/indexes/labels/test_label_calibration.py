@@ -14,6 +14,9 @@ from indexes.labels.calibrate import (
     stranger_threshold,
     wilson,
 )
+from indexes.labels.spread import SpreadSettings, decide
+from indexes.labels.vote import VoteSettings
+from indexes.labels.voting import Voting
 
 
 def by_p_values(left_out, candidates, accuracy):
@@ -118,3 +121,24 @@ def test_the_interval_is_wilsons():
     ):
         assert wilson(right, of) == pytest.approx((low, high), abs=5e-5)
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def hard_vote(wrong):
+    """Twelve labelled things, as sure as can be, of which the last `wrong` are voted wrong."""
+    right = np.arange(12) < 12 - wrong
+    left_out = LeftOut(np.full(12, 0.9), right)
+    return Voting(VoteSettings(5, 0.1, stranger=0.0), left_out, np.full(12, 0.1))
+
+
+def test_labels_that_were_judged_and_failed_label_nothing():
+    sure, wish = np.full(50, 0.9), SpreadSettings(accuracy=0.8)
+    assert decide(hard_vote(0), sure, wish, judged=12).threshold <= 0.9
+    failed = decide(hard_vote(6), sure, wish, judged=12)
+    assert (failed.threshold, failed.calibrated) == (NEVER, False)
+
+
+def test_labels_too_few_to_be_judged_are_left_to_the_rule_for_strangers():
+    sure, wish = np.full(50, 0.9), SpreadSettings(accuracy=0.8)
+    untold = decide(hard_vote(12), sure, wish, judged=fewest_labels(0.8) - 1)
+    assert not untold.calibrated
+    assert 0.1 < untold.threshold < 0.9
