@@ -1,6 +1,5 @@
 """The flags of `vr export`, and what may not stand together: checked before any work."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cli.amounts import parse_bytes
 from cli.train_flags import comes_from
 from toolkit.errors import UsageError
 
@@ -118,7 +118,6 @@ DeviceName = Annotated[
 _ONLY_VERIFY = ("runtime", "device")
 _WITH_VERIFY = frozenset({"verify", "as_json", *_ONLY_VERIFY})
 _ONLY_ENGINES = ("profiles", "workspace")
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def check_flags(context: typer.Context) -> None:
@@ -172,7 +171,7 @@ def engine_settings(context: typer.Context) -> "list[EngineSettings]":
     params = context.params
     texts, workspace = params["profiles"], params["workspace"]
     wanted: dict[Target, bool] = {"tensorrt": params["trt"], "tensorrt_rtx": params["trt_rtx"]}
-    size = None if workspace is None else _parse_bytes(workspace)
+    size = None if workspace is None else parse_bytes(workspace, "--workspace")
     with _named("--profile"):
         profiles = tuple(map(Profile.parse, texts)) if texts else None
         every = [EngineSettings(profiles, name, size) for name, asked in wanted.items() if asked]
@@ -188,14 +187,3 @@ def _named(flag: str) -> Iterator[None]:
         yield
     except UsageError as error:
         raise UsageError(f"{flag}: {error.problem}", mend=error.mend) from error
-
-
-def _parse_bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,12})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    size = int(match[1]) * _UNITS[match[2].upper()] if match else 0
-    if not 1 << 20 <= size <= 1 << 50:
-        raise UsageError(
-            f"--workspace {text} is no amount of memory of at least a megabyte.",
-            mend="Give bytes, or a number with K, M or G behind it, such as 2G.",
-        )
-    return size

@@ -13,13 +13,18 @@ from cli.commands import (
     doctor,
     embed,
     evaluate,
+    explain,
     export,
     import_,
     index,
+    index_keep,
+    index_upgrade,
+    label,
     mine,
     runs,
     search,
     train,
+    transfer,
 )
 from cli.config import FILE_NAME, read_config
 from cli.failures import asks_for_json, report, run_command
@@ -40,11 +45,18 @@ app = typer.Typer(
 app.command("mine")(mine.mine)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("transfer")(transfer.transfer)
 app.command("export")(export.export)
 app.command("runs")(runs.runs)
 app.add_typer(import_.app, name="import")
+index.app.command("remove")(index_keep.remove)
+index.app.command("compact")(index_keep.compact)
+index.app.command("verify")(index_keep.verify)
+index.app.command("upgrade")(index_upgrade.upgrade)
 app.add_typer(index.app, name="index")
+app.add_typer(label.app, name="label")
 app.command("search")(search.search)
+app.command("explain")(explain.explain)
 app.command("embed")(embed.embed)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

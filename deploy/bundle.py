@@ -19,6 +19,7 @@ from deploy.proof.parity import Precision
 from toolkit.drafts import recover
 from toolkit.errors import InputError, MismatchError, QualityGateError, VrError
 from toolkit.model_card import FILE_NAME, ModelCard
+from toolkit.transfer.head import check_classes
 from toolkit.workspace import read_json, sha256_file, storage_errors
 
 ONNX_NAME = "model.onnx"
@@ -64,7 +65,8 @@ class Bundle:
 
     batch: how many pictures model.onnx takes, None for any number; quantization: how its
     precision was made, empty for fp32; dense_note: what dense.onnx is, None without one;
-    proof_sha256: of the proof set, "" without one.
+    proof_sha256: of the proof set, "" without one; classes: of a classifier, whose graph gives
+    their probabilities beside the vectors.
     """
 
     folder: Path
@@ -76,6 +78,7 @@ class Bundle:
     quantization: Mapping[str, Any] = field(default_factory=dict)
     dense_note: DenseNote | None = None
     proof_sha256: str = ""
+    classes: tuple[str, ...] = ()
 
     @property
     def onnx(self) -> Path:
@@ -119,6 +122,7 @@ class Bundle:
             "quantization": dict(self.quantization),
             "proof_sha256": self.proof_sha256,
             **dense,
+            **({"classes": list(self.classes)} if self.classes else {}),
         }
 
 
@@ -214,6 +218,7 @@ def _parse(content: Mapping[str, Any], folder: Path) -> Bundle:
             quantization=dict(content.get("quantization", {})),
             dense_note=DenseNote.from_json(content["dense"]) if "dense" in content else None,
             proof_sha256=str(content.get("proof_sha256", "")),
+            classes=check_classes(content["classes"]) if "classes" in content else (),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise MismatchError(f"{source} is no card of a bundle: {error!r}.") from error

@@ -8,7 +8,7 @@ from deploy.proof.proof_set import read_proof
 from deploy.proof.verify import prove
 from deploy.tensorrt import Engine, EngineFile, EngineSettings, build_engines
 from toolkit.embedding import Embedder
-from toolkit.errors import QualityGateError
+from toolkit.errors import QualityGateError, UsageError
 
 
 def add_engines(bundle: Bundle, settings: EngineSettings) -> Iterator[Engine]:
@@ -18,6 +18,11 @@ def add_engines(bundle: Bundle, settings: EngineSettings) -> Iterator[Engine]:
     once all were proven, that is an error. Engines for RTX GPUs are not run here. Raises
     QualityGateError, and what `build_engines` raises; the bundle stays as it is.
     """
+    if bundle.classes:
+        raise UsageError(
+            "An engine gives vectors only, and this bundle is a classifier.",
+            mend="Leave --trt and --trt-rtx out: ONNX Runtime runs it, on a GPU too.",
+        )
     failed: list[QualityGateError] = []
     engines = build_engines(bundle, settings)
     for engine in engines:

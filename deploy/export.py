@@ -27,6 +27,7 @@ from deploy.settings import ExportSettings
 from deploy.writing import write_graphs
 from toolkit.errors import StorageError, UsageError
 from toolkit.optional import require
+from toolkit.transfer.head import ClassifierHead
 from toolkit.workspace import atomic_folder, sha256_file, storage_errors
 
 if TYPE_CHECKING:
@@ -41,11 +42,14 @@ class Evidence:
 
     tracks: (N,), the same number for pairs of the same track, None where each is its own;
     calibration: what int8 needs; progress: told how many of its patches were measured.
+    classifier: the layer of a classifier, and the classes of the queries and then of the
+    positives, (2N,).
     """
 
     tracks: Tracks | None = None
     calibration: "Calibration | None" = None
     progress: "Progress | None" = None
+    classifier: tuple[ClassifierHead, NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,13 @@ def export_bundle(
         proof = make_proof(TorchEmbedder(network, card), queries, positives, evidence.tracks)
         if settings.dense and network.preprocess.has_mean_image:
             proof = proof.with_flat(TorchEmbedder(flat_network(network), card))
+        head = None
+        if evidence.classifier is not None:
+            head, labels = evidence.classifier
+            proof = proof.with_classes(head, labels)
         write_proof(proof, card, draft / PROOF_NAME)
         bundle = write_graphs(
-            draft, (network, card), settings, evidence.calibration, evidence.progress
+            draft, (network, card), settings, evidence.calibration, evidence.progress, head
         )
         parity, windows = _prove(bundle)
         _keep_engines(out, bundle)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy.export import Evidence, ExportReport, check_target, export_bundle
+from deploy.from_transfer import export_transfer
 from deploy.onnx.resize import check_size
 from deploy.proof.parity import Tracks
 from deploy.proof.proof_set import most_pairs
@@ -16,6 +17,7 @@ from toolkit.model_card import FILE_NAME
 from toolkit.patches.shards import StoredPair
 from toolkit.training.held_out import proof_pairs, was_imported
 from toolkit.training.run_folder import RunFolder
+from toolkit.transfer.run import is_transfer
 
 
 def _ignore(*_: object) -> None:
@@ -39,10 +41,13 @@ def export_run(
 ) -> ExportReport:
     """Export a run to the bundle `out`, proven on the pairs that the run held out.
 
-    patches: where its shards lie now, if they were moved. Raises what export_bundle does,
+    patches: where its shards lie now, if they were moved; of a run of `vr transfer`, its
+    labelled pictures (deploy.from_transfer). Raises what export_bundle does,
     UsageError for a run that is not finished, MismatchError where its patches are not there.
     """
     watch = watch or Watch()
+    if is_transfer(run):
+        return export_transfer(run, out, settings, patches, watch.ranges)
     check_target(out)
     folder = RunFolder.open(run)
     if not (folder.path / FILE_NAME).is_file():

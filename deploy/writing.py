@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.bundle import DENSE_NAME, ONNX_NAME, PROOF_NAME, Bundle, DenseNote, read_bundle
+from deploy.onnx.classifier import add_classifier
 from deploy.onnx.make import GraphOptions, describe, make_onnx, write_onnx
 from deploy.settings import ExportSettings
 from toolkit.model_card import FILE_NAME, ModelCard
+from toolkit.transfer.head import ClassifierHead
 from toolkit.workspace import sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -21,10 +23,12 @@ def write_graphs(
     settings: ExportSettings,
     calibration: "Calibration | None" = None,
     progress: "Progress | None" = None,
+    head: ClassifierHead | None = None,
 ) -> Bundle:
     """Write the graphs and model.json into a folder that holds the proof set already.
 
-    calibration: what int8 needs; progress: told how much of it was used. Raises
+    calibration: what int8 needs; progress: told how much of it was used; head: of a
+    classifier. Raises
     StorageError, and UsageError for a dense graph of a backbone that is not convolutional.
     """
     network, card = trained
@@ -34,6 +38,8 @@ def write_graphs(
 
         converted = convert(model, settings.precision, calibration, progress)
         model, note = describe(converted.model, card), dict(converted.note)
+    if head is not None:
+        model = add_classifier(model, card, head)
     write_onnx(model, folder / ONNX_NAME)
     bundle = Bundle(
         folder,
@@ -45,6 +51,7 @@ def write_graphs(
         quantization=note,
         dense_note=_write_dense(folder, network, card, settings) if settings.dense else None,
         proof_sha256=sha256_file(folder / PROOF_NAME),
+        classes=() if head is None else head.classes,
     )
     write_json(folder / FILE_NAME, bundle.as_json())
     bundle.engines.mkdir()

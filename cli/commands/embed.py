@@ -23,8 +23,10 @@ from toolkit.errors import InputError, UsageError
 if TYPE_CHECKING:
     from toolkit.embedding import Embedder
     from toolkit.embedding_files import EmbeddedFiles
+    from toolkit.images import RgbImage
 
 _QUARANTINED = 3
+_MOST_CLASSES = 5  # that one picture is told to be of
 _FEW = 64  # up to so many pictures a quick start wins more than the slower pace costs
 
 
@@ -101,12 +103,16 @@ def _check(paths: list[Path], given: list[Path], out: Path | None, box: str | No
 def _embed_one(path: Path, box: str | None, embedder: "Embedder", *, as_json: bool) -> int:
     from toolkit.embedding import embed_images
 
-    vector = embed_images(embedder, [read_query(path, box)])[0].tolist()
+    picture = read_query(path, box)
+    vector = embed_images(embedder, [picture])[0].tolist()
+    named = _named(embedder, picture)
     if not as_json:
+        for one in named.get("classes", ()):
+            say(f"{100 * one['probability']:5.1f} %  {plain(one['class'])}")
         say(f"runtime: {embedder.runtime}")
         show_line(str(vector))
         return 0
-    emit({"picture": str(path), "vector": vector, **_model(embedder)})
+    emit({"picture": str(path), "vector": vector, **named, **_model(embedder)})
     return 0
 
 
@@ -123,6 +129,22 @@ def _embed_many(
             lambda done: bar.at(done, len(paths)),
             lambda p: read_query(p, box),
         )
+
+
+def _named(embedder: "Embedder", picture: "RgbImage") -> dict[str, Any]:
+    """What a classifier takes the picture for, the likeliest classes first; else nothing."""
+    from toolkit.embedding import Classifier
+
+    if not isinstance(embedder, Classifier) or not embedder.classes:
+        return {}
+    shares = embedder.classify(embedder.card.preprocessing.fit_batch([picture]))[0]
+    order = (-shares).argsort(kind="stable")[:_MOST_CLASSES]
+    return {
+        "classes": [
+            {"class": embedder.classes[place], "probability": float(shares[place])}
+            for place in order
+        ]
+    }
 
 
 def _model(embedder: "Embedder") -> dict[str, Any]:

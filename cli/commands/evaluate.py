@@ -1,11 +1,12 @@
-"""`vr eval`: recall on held-out pairs, beside the baselines."""
+"""`vr eval`: recall on held-out pairs, or accuracy on labelled pictures, beside the baselines."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cli.label_accuracy import evaluate_labels
 from cli.options import DEFAULT_LATEST, DEFAULT_RUNS, Device, Json, Runtime, Threads
 from cli.output import emit, plain, say, show_table, visible
 from toolkit.errors import InputError, MismatchError, UsageError
@@ -26,17 +27,48 @@ def evaluate(
     patches: Annotated[
         Path | None, typer.Option(help="Where the run's pair shards are, if they were moved.")
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Measure on labelled pictures instead: a folder with a folder for each class, "
+            "or a CSV file with path and label.",
+        ),
+    ] = None,
+    group_by: Annotated[
+        Literal["none", "folder"],
+        typer.Option(
+            help="With --labels: keep the pictures of one folder below a class together, for "
+            "frames of one video or scene."
+        ),
+    ] = "none",
     runtime: Runtime = "auto",
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
 ) -> int:
-    """Measure R@1, R@5 and MAP@R on pairs that the run has not seen."""
+    """Measure R@1, R@5 and MAP@R on pairs that the run has not seen.
+
+    With --labels: k-NN and a linear probe with 1, 10 and 100 % of the labels.
+    """
     from deploy.runtimes import open_embedder
     from toolkit.evaluation.evaluate import compare, load_held_out
     from toolkit.training.held_out import held_out_pairs
 
     _check_subject(subject)
+    if labels is not None:
+        if run is not None or patches is not None:
+            raise UsageError(
+                "--labels measures on labelled pictures, so --run and --patches have no part.",
+                mend="Leave --labels out, or the other.",
+            )
+        embedder = open_embedder(subject, runtime, device, threads)
+        try:
+            return evaluate_labels(subject, embedder, labels, group_by, as_json=as_json)
+        finally:
+            embedder.close()
+    if group_by != "none":
+        raise UsageError("--group-by is about labelled pictures, and needs --labels.")
     embedder = open_embedder(subject, runtime, device, threads)
     try:
         source = _run_of(subject, run, embedder.card.lineage)
@@ -83,6 +115,11 @@ def _run_of(subject: Path, run: Path | None, lineage: Mapping[str, Any]) -> "Run
 
     if run is not None:
         return RunFolder.open(run)
+    if lineage.get("recipe") == "transfer":
+        raise UsageError(
+            f"{subject} learned from labelled pictures and has no held-out pairs.",
+            mend="Measure it on labelled pictures with --labels FOLDER.",
+        )
     if (subject / "settings.json").is_file():
         return RunFolder.open(subject)
     return RunFolder.open(DEFAULT_RUNS / str(lineage.get("run", "latest")))

@@ -156,7 +156,13 @@ def _points(windows: "Mapping[str, Any]", kind: str) -> str:
 
 
 def _measured(parity: "Parity") -> str:
+    named = ""
+    if parity.classes is not None:
+        named = (
+            f", {100 * parity.classes.top1_agreement:.2f} % are named alike and the accuracy "
+            f"changes by {100 * parity.classes.delta_accuracy:+.2f} points"
+        )
     return (
         f"over {parity.patches} patches the cosine to the trained network is at least "
         f"{parity.cosine_min:.6f}, and R@1 changes by {100 * parity.delta_recall:+.2f} points"
-    )
+    ) + named

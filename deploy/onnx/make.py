@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from toolkit.networks.embedder import EmbeddingNetwork
 
 INPUT, OUTPUT = "images", "embeddings"
+PROBABILITIES = "probabilities"  # the second output of a classifier
 
 # The newest that every TensorRT 10 takes; ONNX Runtime has it since 1.17.
 OPSET = 20

@@ -54,7 +54,7 @@ def certify(
     content = {
         "version": 1,
         "precision": bundle.precision,
-        "gate": {"cosine_min": gate.cosine_min, "delta_recall@1": gate.delta_recall},
+        "gate": gate.as_json(classes=bool(bundle.classes)),
         "onnx_sha256": bundle.onnx_sha256,
         "proof_sha256": bundle.proof_sha256,
         "runtimes": list(entries.values()),
@@ -99,8 +99,21 @@ def check_gate(parity: Parity, bundle: Bundle, runtime: str, after: str) -> None
         f"The export ({precision}, {runtime}) does not retrieve what the network does: "
         f"over {parity.patches} patches the least cosine is {parity.cosine_min:.6f} (at least "
         f"{gate.cosine_min} is wanted) and R@1 changes by {100 * parity.delta_recall:+.2f} "
-        f"points (at most {100 * gate.delta_recall:g}).{_few(parity, gate)} {after}",
+        f"points (at most {100 * gate.delta_recall:g}).{_classes(parity, gate)}"
+        f"{_few(parity, gate)} {after}",
         mend=_NO_DENSE if is_dense(runtime) else _MEND[precision],
+    )
+
+
+def _classes(parity: Parity, gate: Gate) -> str:
+    """What a classifier names otherwise, where that is too much."""
+    if parity.classes is None or parity.names_the_same(gate):
+        return ""
+    found = parity.classes
+    return (
+        f" It names {100 * (1 - found.top1_agreement):.2f} % of them otherwise (at most "
+        f"{100 * (1 - gate.top1_agreement):g}) and its accuracy changes by "
+        f"{100 * found.delta_accuracy:+.2f} points (at most {100 * gate.delta_accuracy:g})."
     )
 
 

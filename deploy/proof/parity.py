@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.proof.classes import ClassAgreement
 from toolkit.embedding import Embeddings
 from toolkit.errors import InputError
 
@@ -32,16 +33,31 @@ Pairs = tuple[Embeddings, Embeddings]  # of the queries, of the positives; each 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What an export has to keep: the least cosine, and the greatest change of R@1 (0 to 1)."""
+    """What an export has to keep: the least cosine, and the greatest change of R@1 (0 to 1).
+
+    Of a classifier also the least share of patches with the same class, and the greatest
+    change of its accuracy.
+    """
 
     cosine_min: float
     delta_recall: float
+    top1_agreement: float
+    delta_accuracy: float
+
+    def as_json(self, *, classes: bool) -> dict[str, float]:
+        """As it stands in parity.json; classes: whether it is that of a classifier."""
+        more = {"top1_agreement": self.top1_agreement, "delta_accuracy": self.delta_accuracy}
+        return {
+            "cosine_min": self.cosine_min,
+            "delta_recall@1": self.delta_recall,
+            **(more if classes else {}),
+        }
 
 
 GATES: dict[Precision, Gate] = {
-    "fp32": Gate(cosine_min=0.9999, delta_recall=0.002),
-    "fp16": Gate(cosine_min=0.999, delta_recall=0.005),
-    "int8": Gate(cosine_min=0.9, delta_recall=0.010),
+    "fp32": Gate(0.9999, 0.002, top1_agreement=0.998, delta_accuracy=0.002),
+    "fp16": Gate(0.999, 0.005, top1_agreement=0.99, delta_accuracy=0.005),
+    "int8": Gate(0.9, 0.010, top1_agreement=0.95, delta_accuracy=0.010),
 }
 
 
@@ -52,7 +68,7 @@ class Parity:
     cosine_*: of the two embeddings of one patch (p1: 1st percentile); topk_overlap: the
     share of the candidate's ten nearest that are the reference's, 0 to 1; recall: R@1 of
     the reference, 0 to 1; delta_recall: R@1 of the candidate minus that. Each patch is a
-    query once, so one answer is 1 / patches of R@1.
+    query once, so one answer is 1 / patches of R@1. classes: of a classifier.
     """
 
     patches: int
@@ -62,11 +78,23 @@ class Parity:
     topk_overlap: float
     recall: float
     delta_recall: float
+    classes: ClassAgreement | None = None
 
     def passes(self, gate: Gate) -> bool:
         """Whether the export may be used; NaN never passes."""
         near = self.cosine_min >= gate.cosine_min
-        return near and abs(self.delta_recall) <= gate.delta_recall + _ROUNDING
+        return (
+            near
+            and abs(self.delta_recall) <= gate.delta_recall + _ROUNDING
+            and self.names_the_same(gate)
+        )
+
+    def names_the_same(self, gate: Gate) -> bool:
+        """Whether a classifier still names the same; true of what is none."""
+        if self.classes is None:
+            return True
+        alike = self.classes.top1_agreement >= gate.top1_agreement - _ROUNDING
+        return alike and abs(self.classes.delta_accuracy) <= gate.delta_accuracy + _ROUNDING
 
     def as_json(self, precision: Precision) -> dict[str, Any]:
         """As it stands in parity.json and in the report of `vr export --json`."""
@@ -80,7 +108,8 @@ class Parity:
             "topk_overlap": self.topk_overlap,
             "recall@1": self.recall,
             "delta_recall@1": self.delta_recall,
-            "gate": {"cosine_min": gate.cosine_min, "delta_recall@1": gate.delta_recall},
+            **({} if self.classes is None else {"classes": self.classes.as_json()}),
+            "gate": gate.as_json(classes=self.classes is not None),
             "passed": self.passes(gate),
         }
 

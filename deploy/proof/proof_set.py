@@ -21,6 +21,7 @@ from toolkit.errors import ImageError, MismatchError
 from toolkit.images import decode_image
 from toolkit.model_card import ModelCard
 from toolkit.preprocess import Preprocessing
+from toolkit.transfer.head import ClassifierHead
 from toolkit.workspace import write_bytes
 
 MAX_PAIRS = 512
@@ -28,14 +29,18 @@ MAX_PIXEL_BYTES = 256 * 1024 * 1024  # of all patches, unpacked: large inputs ar
 MAX_FILE_BYTES = 512 * 1024 * 1024
 _PNG_LEVEL = 3  # the next levels take twice the time and win 2 percent
 _FINGERPRINT = "fingerprint"
-_FLAT = "flat"  # the one that need not be there
+_FLAT = "flat"  # these need not be there
+_CLASSES = ("probabilities", "labels")
 _DTYPES = {
     "ends": np.int64,
     "patches": np.uint8,
     "reference": np.float32,
     "tracks": np.int64,
     _FLAT: np.float32,
+    "probabilities": np.float32,
+    "labels": np.int64,
 }
+_OPTIONAL = frozenset({_FLAT, *_CLASSES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class ProofSet:
 
     tracks: (N,), the same number for pairs of the same track. flat: as reference, of the
     network with its mean image flattened, which is what a dense graph is made of; None
-    without a mean image or a dense graph.
+    without a mean image or a dense graph. classes: of a classifier, what it made of both,
+    float32 (2N, classes), and the classes that they are of, (2N,).
     """
 
     queries: NDArray[np.uint8]
@@ -52,6 +58,11 @@ class ProofSet:
     reference: Pairs
     tracks: Tracks
     flat: Pairs | None = None
+    classes: "tuple[NDArray[np.float32], NDArray[np.int64]] | None" = None
+
+    def with_classes(self, head: ClassifierHead, labels: NDArray[np.int64]) -> "ProofSet":
+        """With what a classifier makes of the reference; labels: of both, (2N,)."""
+        return replace(self, classes=(head.probabilities(np.concatenate(self.reference)), labels))
 
     def with_flat(self, flat: Embedder) -> "ProofSet":
         """With what the flattened network makes of the patches."""
@@ -100,6 +111,8 @@ def write_proof(proof: ProofSet, card: ModelCard, target: Path) -> None:
     }
     if proof.flat is not None:
         tensors[_FLAT] = np.concatenate(proof.flat).astype(np.float32)
+    if proof.classes is not None:
+        tensors |= dict(zip(_CLASSES, proof.classes, strict=True))
     # One entry of metadata only: safetensors writes several in no fixed order.
     write_bytes(target, save(tensors, {_FINGERPRINT: card.fingerprint}))
 
@@ -124,7 +137,7 @@ def read_proof(bundle: Bundle) -> ProofSet:
         raise MismatchError(f"{path} is no proof set: it has more than {MAX_FILE_BYTES:,} bytes.")
     check_file(path, bundle.proof_sha256)
     try:
-        return _parse(path, bundle.card)
+        return _parse(path, bundle.card, len(bundle.classes))
     except (ImageError, KeyError, TypeError, ValueError) as error:
         raise MismatchError(
             f"{path} is no proof set of this network: {error}",
@@ -132,18 +145,23 @@ def read_proof(bundle: Bundle) -> ProofSet:
         ) from error
 
 
-def _parse(path: Path, card: ModelCard) -> ProofSet:
+def _parse(path: Path, card: ModelCard, classes: int) -> ProofSet:
     tensors = _load(path, card)
     count = len(tensors["ends"])
     if count < 2 or count % 2 or count > 2 * MAX_PAIRS:
         raise ValueError(f"it has {count} patches.")
     embeddings = dict.fromkeys(("reference", _FLAT), (count, card.dim))
-    _check_tensors(tensors, {**embeddings, "tracks": (count // 2,)})
+    shapes = {**embeddings, "probabilities": (count, classes), "labels": (count,)}
+    _check_tensors(tensors, {**shapes, "tracks": (count // 2,)})
+    named = tuple(tensors[name] for name in _CLASSES if name in tensors)
+    if len(named) != (2 if classes else 0):
+        raise ValueError("it fits no classifier of these classes.")
     files = _cut(tensors["patches"].tobytes(), tensors["ends"].tolist())
     images, reference, half = _decode(files, card), tensors["reference"], count // 2
     embedded = reference[:half], reference[half:]
     flat = (tensors[_FLAT][:half], tensors[_FLAT][half:]) if _FLAT in tensors else None
-    return ProofSet(images[:half], images[half:], embedded, tensors["tracks"], flat)
+    both = (named[0], named[1]) if named else None
+    return ProofSet(images[:half], images[half:], embedded, tensors["tracks"], flat, both)
 
 
 def _check_tensors(tensors: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
@@ -167,7 +185,7 @@ def _load(path: Path, card: ModelCard) -> dict[str, Any]:
             if (stream.metadata() or {}).get(_FINGERPRINT) != card.fingerprint:
                 raise ValueError("it was made with another network.")
             there = set(stream.keys())
-            wanted = [name for name in _DTYPES if name != _FLAT or name in there]
+            wanted = [name for name in _DTYPES if name not in _OPTIONAL or name in there]
             return {name: stream.get_tensor(name) for name in wanted}
     except SafetensorError as error:
         raise ValueError(f"{error}.") from error

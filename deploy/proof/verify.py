@@ -1,16 +1,19 @@
 """The proof of a bundle repeated, anywhere: without torch, the run or its patches."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deploy.bundle import Bundle, check_file, read_bundle
 from deploy.proof.certificate import check_gate, is_dense, precision_of
+from deploy.proof.classes import ClassAgreement, compare_classes
 from deploy.proof.parity import Parity, compare_embeddings
 from deploy.proof.proof_set import ProofSet, read_proof
 from deploy.runtimes import Runtime, open_embedder
-from toolkit.embedding import Embedder
+from toolkit.embedding import Classifier, Embedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,15 @@ def prove(candidate: Embedder, proof: ProofSet) -> tuple[str, Parity]:
         reference = proof.reference
         if is_dense(candidate.runtime) and proof.flat is not None:
             reference = proof.flat
-        return candidate.runtime, compare_embeddings(reference, found, proof.tracks)
+        parity = compare_embeddings(reference, found, proof.tracks)
+        return candidate.runtime, replace(parity, classes=_compare_classes(candidate, proof))
     finally:
         candidate.close()
+
+
+def _compare_classes(candidate: Embedder, proof: ProofSet) -> ClassAgreement | None:
+    """Of a classifier that gives probabilities; a dense graph, like an engine, gives none."""
+    if proof.classes is None or not isinstance(candidate, Classifier) or not candidate.classes:
+        return None
+    found = np.concatenate([candidate.classify(proof.queries), candidate.classify(proof.positives)])
+    return compare_classes(proof.classes[0], found, proof.classes[1])

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundle import Bundle
-from deploy.onnx.make import INPUT, OUTPUT
+from deploy.onnx.make import INPUT, OUTPUT, PROBABILITIES
 from deploy.runtimes.session import OpenSession, SessionSettings, open_session, run_session
 from toolkit.embedding import ClosedEmbedderError, Embeddings, check_images, chunks
 from toolkit.errors import MismatchError
@@ -38,6 +38,7 @@ class OnnxEmbedder:
         if opened is None:
             opened = open_session(bundle.onnx, SessionSettings(device, threads))
         self._card = bundle.card
+        self._classes = bundle.classes
         self._device = opened.device
         self._session = opened.session
         self._batch = _check_session(self._session, bundle)
@@ -57,19 +58,37 @@ class OnnxEmbedder:
 
         Raises ValueError for another dtype or shape, ClosedEmbedderError once it is closed.
         """
+        return self._run(images, OUTPUT, self._card.dim)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; none where the bundle is no classifier."""
+        return self._classes
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (N, height, width, 3) of the card's size to float32 (N, classes); N may be 0.
+
+        The probabilities of the classes of a picture. Raises ValueError for another dtype or
+        shape, or where there are no classes, ClosedEmbedderError once it is closed.
+        """
+        if not self._classes:
+            raise ValueError("this bundle is no classifier")
+        return self._run(images, PROBABILITIES, len(self._classes))
+
+    def _run(self, images: NDArray[np.uint8], output: str, width: int) -> NDArray[np.float32]:
         check_images(images, self._card.preprocessing)
         self._open_session()
-        embeddings = np.empty((len(images), self._card.dim), np.float32)
+        found = np.empty((len(images), width), np.float32)
         for rows in chunks(len(images), self._batch or _CHUNK[self._device]):
-            embeddings[rows] = self._embed_chunk(images[rows])
-        return embeddings
+            found[rows] = self._run_chunk(images[rows], output)
+        return found
 
-    def _embed_chunk(self, images: NDArray[np.uint8]) -> Embeddings:
+    def _run_chunk(self, images: NDArray[np.uint8], output: str) -> NDArray[np.float32]:
         chunk = np.ascontiguousarray(images)
         missing = (self._batch or 0) - len(chunk)
         if missing > 0:  # a graph of a fixed batch takes no fewer
             chunk = np.concatenate([chunk, np.zeros((missing, *chunk.shape[1:]), np.uint8)])
-        return run_session(self._open_session(), chunk)[: len(images)]
+        return run_session(self._open_session(), chunk, output)[: len(images)]
 
     def _open_session(self) -> Any:
         # Whoever got it here may finish a chunk with it, also when it is closed meanwhile.
@@ -93,6 +112,8 @@ def _check_session(session: Any, bundle: Bundle) -> int | None:
         (INPUT, "tensor(uint8)", (spec.height, spec.width, 3)),
         (OUTPUT, "tensor(float)", (card.dim,)),
     ]
+    if bundle.classes:
+        wanted.append((PROBABILITIES, "tensor(float)", (len(bundle.classes),)))
     if found != wanted:
         raise MismatchError(
             f"{bundle.onnx} takes and gives {found}, not {wanted}: it is no export of this network."

@@ -136,15 +136,17 @@ def _open(ort: ModuleType, onnx: Path, device: str, settings: SessionSettings) -
         ) from error
 
 
-def run_session(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The embeddings that a session gives for uint8 pictures.
+def run_session(
+    session: Any, images: NDArray[np.uint8], output: str = OUTPUT
+) -> NDArray[np.float32]:
+    """The embeddings, or another output, that a session gives for uint8 pictures.
 
     Raises VrError where ONNX Runtime cannot do what the graph says.
     """
     ort = require("onnxruntime")
     state = ort.capi.onnxruntime_pybind11_state
     try:
-        found: NDArray[np.float32] = session.run([OUTPUT], {INPUT: images})[0]
+        found: NDArray[np.float32] = session.run([output], {INPUT: images})[0]
     except (*_foreign(ort), state.RuntimeException, state.EPFail) as error:
         raise VrError(
             f"ONNX Runtime {ort.__version__} could not run the network: {error}",

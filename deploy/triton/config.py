@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy.onnx.make import INPUT, OUTPUT
+from deploy.onnx.make import INPUT, OUTPUT, PROBABILITIES
 from toolkit.errors import UsageError
 
 Backend = Literal["onnxruntime", "tensorrt"]
@@ -65,7 +65,8 @@ class Served:
 
     size: height and width of a picture in pixels; dim: length of an embedding; batch: how
     many pictures it takes at once where that is fixed, else None; max_batch: the most that
-    it is given where it is not; preferred: batches it is fastest at, empty where all are alike.
+    it is given where it is not; preferred: batches it is fastest at, empty where all are
+    alike; classes: how many it gives the probabilities of, 0 where it is no classifier.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Served:
     batch: int | None
     max_batch: int
     preferred: tuple[int, ...] = ()
+    classes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def config_text(served: Served, settings: TritonSettings, versions: Versions) ->
         f"backend: {_quote(served.backend)}",
         f"max_batch_size: {0 if served.batch else served.max_batch}",
         _tensor("input", INPUT, "TYPE_UINT8", _dims(served, (*served.size, 3))),
-        _tensor("output", OUTPUT, "TYPE_FP32", _dims(served, (served.dim,))),
+        *_outputs(served),
         f"version_policy {{ latest {{ num_versions: {settings.versions} }} }}",
         _instances(served, settings),
         _batching(served, settings),
@@ -131,6 +133,15 @@ def with_versions(text: str, versions: Versions) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END + "\n")
     return f"{before}{versions_block(versions)}\n{after}" if begin and end else text
+
+
+def _outputs(served: Served) -> list[str]:
+    lengths = {OUTPUT: served.dim, PROBABILITIES: served.classes}
+    return [
+        _tensor("output", name, "TYPE_FP32", _dims(served, (length,)))
+        for name, length in lengths.items()
+        if length
+    ]
 
 
 def _dims(served: Served, dims: tuple[int, ...]) -> tuple[int, ...]:

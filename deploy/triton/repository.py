@@ -83,7 +83,13 @@ def _onnx_content(bundle: Bundle, settings: TritonSettings) -> _Content:
     size = (spec.height, spec.width)
     return _Content(
         served=Served(
-            settings.name, "onnxruntime", size, bundle.card.dim, bundle.batch, settings.max_batch
+            settings.name,
+            "onnxruntime",
+            size,
+            bundle.card.dim,
+            bundle.batch,
+            settings.max_batch,
+            classes=len(bundle.classes),
         ),
         files={"model.onnx": (bundle.onnx, bundle.onnx_sha256)},
         notes={FILE_NAME: read_json(bundle.folder / FILE_NAME, "model card")},
@@ -140,8 +146,9 @@ def _read_card(version: Path) -> Mapping[str, Any]:
 def _check_signature(version: Path, card: Mapping[str, Any], served: Served) -> None:
     old = ModelCard.from_json(card, str(version / FILE_NAME))
     spec = old.preprocessing
-    mine = (served.size, served.dim, served.batch)
-    other = ((spec.height, spec.width), old.dim, card.get("batch"))
+    mine = (served.size, served.dim, served.batch, served.classes)
+    classes = 0 if served.backend == "tensorrt" else len(card.get("classes", ()))
+    other = ((spec.height, spec.width), old.dim, card.get("batch"), classes)
     if mine != other:
         raise MismatchError(
             f"{version.parent} holds another model: it {_say(*other)}, and this bundle "
@@ -150,9 +157,10 @@ def _check_signature(version: Path, card: Mapping[str, Any], served: Served) -> 
         )
 
 
-def _say(size: tuple[int, int], dim: int, batch: int | None) -> str:
+def _say(size: tuple[int, int], dim: int, batch: int | None, classes: int) -> str:
     batches = f", {batch} at once," if batch else ""
-    return f"takes pictures of {size[1]}x{size[0]}{batches} and gives {dim} numbers"
+    named = f" and {classes} classes" if classes else ""
+    return f"takes pictures of {size[1]}x{size[0]}{batches} and gives {dim} numbers{named}"
 
 
 def _check_batch(config: Path, served: Served) -> None:

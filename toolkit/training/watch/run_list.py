@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.errors import InputError, MismatchError, VrError
 from toolkit.training.run_folder import LATEST, RunFolder
+from toolkit.transfer.run import is_transfer
 from toolkit.workspace import read_json
 
 FINISHED, UNFINISHED, IMPORTED, DAMAGED = "finished", "unfinished", "imported", "damaged"
@@ -51,7 +52,7 @@ class RunSummary:
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
-    """The runs of a folder, the oldest first. Raises InputError where there is no folder."""
+    """The runs of `vr train` in a folder, the oldest first. Raises InputError without a folder."""
     if not folder.is_dir():
         raise InputError(
             f"There is no folder {folder}.", mend="Train a run first: vr train, or give its folder."
@@ -60,7 +61,7 @@ def list_runs(folder: Path) -> list[RunSummary]:
         summary_of(path)
         for path in folder.iterdir()
         if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
-        if any((path / mark).exists() for mark in _MARKS)
+        if any((path / mark).exists() for mark in _MARKS) and not is_transfer(path)
     ]
     return sorted(runs, key=lambda run: (run.begun_s, run.name))
 

@@ -1,0 +1,1 @@
+"""From a few labels and a trained embedding network to a classifier."""
