@@ -17,15 +17,19 @@ PARITY = {
 }  # fmt: skip
 INDEX = {
     "index": str, "vectors": int, "dim": int, "kind": str, "bytes": int, "model": str,
-    "segments": int, "measured_recall@10": float,
+    "segments": int, "measured_recall@10": float, "key": str, "memory_bytes": int, "removed": int,
+    "budget": dict, "inputs": int, "sources": int, "tracks": int, "labels": int,
 }  # fmt: skip
 INDEX_BUILD = INDEX | {
     "added": int, "skipped": int, "new_vectors": int, "quarantined": list, "seconds": NUMBER,
 }  # fmt: skip
-SEARCH = {"query": str, "index": str, "hits": list, "milliseconds": NUMBER}
+SEARCH = {
+    "query": str, "index": str, "hits": list, "milliseconds": NUMBER, "examples": list,
+    "negatives": list, "nothing": (str, type(None)), "left_out": list,
+}  # fmt: skip
 HIT = {
     "rank": int, "score": float, "id": int, "source": str, "time_s": NUMBER, "box": list,
-    "track": str, "label": type(None),
+    "track": str, "label": type(None), "camera": str,
 }  # fmt: skip
 MINE = {
     "out": str, "videos": int, "skipped": int, "frames": int, "pairs": int, "tracks": int,
@@ -120,7 +124,8 @@ def test_the_page_of_a_search(vr, workspace):
     found = vr("search", "image.jpg", "--html", "deep/hits.html", "--json")
     assert found.code == 0
     page = Path("deep/hits.html").read_text(encoding="utf-8")
-    assert page.count("data:image/jpeg;base64,") == 1 + len(found.json["hits"])
+    # The query, and of each hit its crop and at least the frame of its moment.
+    assert page.count("data:image/jpeg;base64,") >= 1 + 2 * len(found.json["hits"])
     assert "deep/hits.html" in found.err
 
 
@@ -136,7 +141,9 @@ def test_a_box_that_reaches_over_the_border_is_clipped(vr, workspace):
 
 def test_top_and_min_score_bound_the_hits(vr, workspace):
     assert len(vr("search", "image.jpg", "-k", "1", "--json").json["hits"]) == 1
-    ungrouped = vr("search", "image.jpg", "--top", "1000000", "--no-group", "--json").json["hits"]
+    ungrouped = vr("search", "image.jpg", "--top", "1000000", "--group", "none", "--json").json[
+        "hits"
+    ]
     assert len(ungrouped) == vr("index", "info", "--json").json["vectors"]
     none = vr("search", "image.jpg", "--min-score", "1", "--box", "0,0,9,9")
     assert (none.code, none.out) == (0, "")
