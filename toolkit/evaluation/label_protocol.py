@@ -28,6 +28,8 @@ from toolkit.evaluation.probe import choose_strength, fit_probe
 
 SHARES = (0.01, 0.1, 1.0)
 DRAWS = 5
+FEW_DRAWS = 2  # where a probe takes a minute: of thousands of classes
+_LARGE = 1 << 32  # products of a pass over the features
 METHODS = ("knn", "probe")
 
 Features = NDArray[np.float32]  # (N, D), rows of length 1
@@ -123,7 +125,8 @@ def measure(
     queries, wanted = features[split.test], pictures.labels[split.test]
     results = []
     for share in shares:
-        draws = [draw_labels(labels, share, seed) for seed in range(DRAWS if share < 1 else 1)]
+        times = _times(known, labels) if share < 1 else 1
+        draws = [draw_labels(labels, share, seed) for seed in range(times)]
         for method in METHODS:
             answer = _answerer(method, known[draws[0]], labels[draws[0]], settings)
             found = [answer(queries, known[draw], labels[draw]) for draw in draws]
@@ -132,6 +135,11 @@ def measure(
             mean = class_mean(right, wanted)
             results.append(LabelResult(method, share, len(draws[0]), len(draws), accuracy, mean))
     return results
+
+
+def _times(known: Features, labels: Labels) -> int:
+    """How often some of the labels are drawn."""
+    return DRAWS if known.size * (int(labels.max()) + 1) < _LARGE else FEW_DRAWS
 
 
 def _answerer(
