@@ -81,10 +81,6 @@ class Catalog:
         """Make the change visible: the moment of truth."""
         self.connection.execute("COMMIT")
 
-    def is_open(self) -> bool:
-        """True inside a transaction: from `begin` to `commit`."""
-        return self.connection.in_transaction
-
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """Undo what the block changed where it raises, and keep the rest of the transaction."""

@@ -1,6 +1,5 @@
 """Build an index: only what is new is read and embedded, and it is there at once or not."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +40,6 @@ def build(
     process is writing it.
     """
     settings = settings or BuildSettings()
-    start = time.monotonic()
     found, unreadable = find_all(sources, settings.reading)
     with folder_sink(
         index, embedder.card, overwrite=settings.overwrite, wait_s=settings.wait_s
@@ -56,15 +54,7 @@ def build(
         if settings.overwrite:
             prune_shadows(index)
         grow(sink, wish, settings, on_progress)
-    return BuildReport(
-        str(index),
-        task.added,
-        task.skipped,
-        task.vectors,
-        (*unreadable, *task.quarantined),
-        time.monotonic() - start,
-        tuple(task.notes),
-    )
+    return task.report(str(index), unreadable)
 
 
 def fill(

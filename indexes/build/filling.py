@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from indexes.build.settings import BuildProgress, BuildSettings
+from indexes.build.settings import BuildProgress, BuildReport, BuildSettings
 from indexes.build.writer import IndexWriter
 from indexes.sources import IndexPatch, Source, Watch, printable, read_patches
 from indexes.stores import PatchSink
@@ -42,7 +42,19 @@ class Filling:
         self._worked = 0
         self._done = 0
         self._part = 0.0  # of the source that is being read
-        self._committed_at = time.monotonic()
+        self._begun_at = self._committed_at = time.monotonic()
+
+    def report(self, index: str, unreadable: Sequence[Quarantined]) -> BuildReport:
+        """What was done, up to now; unreadable: what was set aside before it began."""
+        return BuildReport(
+            index,
+            self.added,
+            self.skipped,
+            self.vectors,
+            (*unreadable, *self.quarantined),
+            time.monotonic() - self._begun_at,
+            tuple(self.notes),
+        )
 
     def take(self, source: Source, sink: PatchSink, embedder: Embedder) -> bool:
         """Index a source, skip it where its content is there, or quarantine it.

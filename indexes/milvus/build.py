@@ -1,6 +1,5 @@
 """Build an index in Milvus: the same sources, embedded the same way, kept elsewhere."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -35,7 +34,6 @@ def build(
     without its packages.
     """
     settings = settings or BuildSettings()
-    start = time.monotonic()
     found, unreadable = find_all(sources, settings.reading)
     with milvus_sink(
         address, embedder.card, overwrite=settings.overwrite, wait_s=settings.wait_s
@@ -50,15 +48,7 @@ def build(
         if sink.is_empty():
             raise nothing_found(sources, [*unreadable, *task.quarantined])
         sink.settle()
-    return BuildReport(
-        address.text,
-        task.added,
-        task.skipped,
-        task.vectors,
-        (*unreadable, *task.quarantined),
-        time.monotonic() - start,
-        tuple(task.notes),
-    )
+    return task.report(address.text, unreadable)
 
 
 def plan_build(
