@@ -49,7 +49,7 @@ def card_of(target: Target) -> ModelCard:
     if isinstance(target, MilvusAddress):
         with closing(open_store(target)) as store:
             return store.card
-    from indexes.reader import CatalogReader
+    from indexes.catalog.reader import CatalogReader
 
     with closing(CatalogReader(target)) as catalog:
         return catalog.card

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from indexes.catalog import Catalog
+from indexes.catalog.schema import FILE_NAME, damaged
+from indexes.catalog.writer import Catalog
 from indexes.plan.budget import Budget, Machine
 from indexes.plan.choose import IndexPlan, plan_index
-from indexes.schema import FILE_NAME, damaged
 from toolkit.errors import UsageError
 from toolkit.machine.cpu import count_usable_cores
 from toolkit.machine.cuda import list_gpus

@@ -6,9 +6,9 @@ from pathlib import Path
 from indexes.build.budget import Wish, remembered, this_machine
 from indexes.build.merge import OnStep, merge, whole
 from indexes.build.shadows import prune_shadows
+from indexes.catalog.schema import FILE_NAME, SEGMENTS, catalog_errors
 from indexes.folder.sink import editing
 from indexes.plan.choose import IndexPlan
-from indexes.schema import FILE_NAME, SEGMENTS, catalog_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

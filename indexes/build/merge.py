@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.catalog import Catalog
+from indexes.build.uninterrupted import uninterrupted
+from indexes.catalog.schema import SEGMENTS, damaged
+from indexes.catalog.writer import Catalog
 from indexes.folder.files import sweep
 from indexes.plan.choose import IndexPlan
 from indexes.plan.grow import needs_merge
 from indexes.records import FileMark, Segment
-from indexes.schema import SEGMENTS, damaged
-from indexes.uninterrupted import uninterrupted
 from indexes.vectors.approximate import BuildOptions, index_segment
 from indexes.vectors.files import FLAT as EXACT
 from indexes.vectors.files import ROWS, mark_of

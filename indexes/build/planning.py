@@ -10,11 +10,11 @@ from indexes.build.budget import META, Wish, parse_wish, this_machine
 from indexes.build.build import find_all
 from indexes.build.estimate import Expected, expect, not_listed
 from indexes.build.settings import BuildSettings
+from indexes.catalog.model_check import check_same_model
+from indexes.catalog.reader import CatalogReader
+from indexes.catalog.schema import FILE_NAME
 from indexes.folder.files import check_target
-from indexes.model_check import check_same_model
 from indexes.plan.choose import IndexPlan
-from indexes.reader import CatalogReader
-from indexes.schema import FILE_NAME
 from toolkit.model_card import ModelCard
 
 

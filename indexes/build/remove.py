@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from indexes.build.shadows import prune_shadows
-from indexes.catalog import Catalog
+from indexes.catalog.schema import FILE_NAME, catalog_errors, damaged
+from indexes.catalog.writer import Catalog
 from indexes.folder.sink import editing
-from indexes.schema import FILE_NAME, catalog_errors, damaged
 from indexes.sources import printable
 from toolkit.errors import InputError, UsageError
 from toolkit.workspace import sha256_file

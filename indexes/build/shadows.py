@@ -4,10 +4,10 @@ from contextlib import closing
 from pathlib import Path
 
 from indexes.build.merge import Merging, merge
+from indexes.catalog.reader import CatalogReader
+from indexes.catalog.schema import FILE_NAME, catalog_errors
 from indexes.folder.files import shadow_folders
 from indexes.folder.sink import editing
-from indexes.reader import CatalogReader
-from indexes.schema import FILE_NAME, catalog_errors
 from toolkit.lock import is_being_written
 
 

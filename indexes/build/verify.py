@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.catalog.place_check import ODD_PATCH, ODD_SOURCE, ODD_THUMBNAIL
+from indexes.catalog.reader import CatalogReader
+from indexes.catalog.schema import FILE_NAME, SEGMENTS
 from indexes.folder.files import leftovers
-from indexes.place_check import ODD_PATCH, ODD_SOURCE, ODD_THUMBNAIL
-from indexes.reader import CatalogReader
 from indexes.records import Segment
-from indexes.schema import FILE_NAME, SEGMENTS
 from indexes.vectors.segment import open_segment
 from indexes.vectors.verify import verify_segment
 from toolkit.errors import MismatchError

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.patch_rows import identity
+from indexes.build.uninterrupted import uninterrupted
+from indexes.catalog.patch_rows import identity
 from indexes.sources import IndexPatch, Source
 from indexes.stores import NewRow, PatchSink
-from indexes.uninterrupted import uninterrupted
 from toolkit.embedding import Embedder, Embeddings
 from toolkit.errors import InputError, MismatchError
 from toolkit.images import RgbImage, encode_jpeg, shrink

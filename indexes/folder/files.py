@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from indexes.catalog import Catalog
+from indexes.catalog.schema import FILE_NAME, SEGMENTS
+from indexes.catalog.writer import Catalog
 from indexes.records import Segment
-from indexes.schema import FILE_NAME, SEGMENTS
 from indexes.sources import printable
 from toolkit.errors import StorageError
 from toolkit.lock import FILE_NAME as LOCK

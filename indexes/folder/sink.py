@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.catalog import Catalog, writing_catalog
+from indexes.catalog.schema import FILE_NAME, SEGMENTS, no_index, version_of
+from indexes.catalog.writer import Catalog, writing_catalog
 from indexes.folder.files import check_target, sweep
-from indexes.schema import FILE_NAME, SEGMENTS, no_index, version_of
 from indexes.sources import IndexPatch, Source
 from indexes.stores import NewRow
 from indexes.vectors.flat import FlatWriter

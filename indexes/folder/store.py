@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.reader import CatalogReader
+from indexes.catalog.reader import CatalogReader
+from indexes.catalog.schema import SEGMENTS
 from indexes.records import Filter, Nearest, Place, Segment
-from indexes.schema import SEGMENTS
 from indexes.stores import ANY, no_patch
 from indexes.vectors.segment import OpenSegment, open_segment
 from toolkit.embedding import Embeddings

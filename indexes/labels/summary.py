@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from indexes.catalog.reader import CatalogReader
 from indexes.labels.records import GIVEN, Batch
 from indexes.labels.table import COUNTING, batches
-from indexes.reader import CatalogReader
 
 _THINGS = """
 SELECT (SELECT count(*) FROM tracks) + (SELECT count(*) FROM patches WHERE track IS NULL)

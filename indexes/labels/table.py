@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from indexes.catalog.reader import CatalogReader
+from indexes.catalog.schema import COUNTS
 from indexes.folder.sink import editing
 from indexes.labels.records import GIVEN, SOURCE, SPREAD, Batch, Labelling
-from indexes.reader import CatalogReader
-from indexes.schema import COUNTS
 from toolkit.errors import InputError
 from toolkit.workspace import parse_json
 
-# One row a thing that has a label: the label that counts (see indexes.schema.LABEL). Where
+# One row a thing that has a label: the label that counts (see indexes.catalog.schema.LABEL). Where
 # max() is asked for, SQLite takes the other columns from the row that has it.
 COUNTING = f"""
 SELECT coalesce(track, -patch) AS thing, label, origin, confidence, batch,

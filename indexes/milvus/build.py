@@ -10,12 +10,12 @@ from indexes.build.estimate import expect, not_listed
 from indexes.build.filling import OnProgress
 from indexes.build.planning import BuildPlan
 from indexes.build.settings import BuildReport, BuildSettings
+from indexes.catalog.model_check import check_same_model
 from indexes.milvus.address import MilvusAddress
 from indexes.milvus.indexing import plan_milvus
 from indexes.milvus.notes import FORGOTTEN, INPUT, Notes
 from indexes.milvus.store import MilvusStore, open_milvus
 from indexes.milvus.writing import milvus_sink
-from indexes.model_check import check_same_model
 from toolkit.embedding import Embedder
 from toolkit.errors import InputError
 from toolkit.model_card import ModelCard

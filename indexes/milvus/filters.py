@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from indexes.filters import condition
+from indexes.catalog.filters import condition
 from indexes.milvus.expressions import all_of, among, between
 from indexes.milvus.keys import key_of
 from indexes.milvus.note_tables import note_tables

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from indexes.catalog.patch_rows import identity
 from indexes.milvus.client import MilvusClient, Row
 from indexes.milvus.expressions import all_of, among, equal
 from indexes.milvus.keys import key_of
 from indexes.milvus.layout import NOTES, NOTHING
 from indexes.milvus.state import State, collection_of
-from indexes.patch_rows import identity
 from indexes.sources import Origin, Source, printable
 
 INPUT, SOURCE, LABEL, SHARED, FORGOTTEN = 1, 2, 3, 4, 5

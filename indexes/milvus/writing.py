@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from indexes.catalog.model_check import check_same_model
 from indexes.milvus.address import MilvusAddress
 from indexes.milvus.client import MilvusClient, connect
 from indexes.milvus.expressions import equal
@@ -20,7 +21,6 @@ from indexes.milvus.state import (
     make_state_collection,
     read_state,
 )
-from indexes.model_check import check_same_model
 from toolkit.errors import StorageError
 from toolkit.model_card import ModelCard
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from indexes.catalog.schema import COUNTS
 from indexes.folder.store import FolderStore
 from indexes.records import Place, Segment
-from indexes.schema import COUNTS
 from toolkit.model_card import ModelCard
 from toolkit.video.find import is_special
 from toolkit.workspace import sha256_file

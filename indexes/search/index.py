@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.model_check import check_same_model
+from indexes.catalog.model_check import check_same_model
 from indexes.open import Target, open_store
 from indexes.records import Place
 from indexes.search.best import Found, best_of_all, best_of_each

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.schema import FILE_NAME, catalog_errors
+from indexes.catalog.schema import FILE_NAME, catalog_errors
 
 _SAME_PLACE = """
 SELECT old.id, min(fresh_patches.id) FROM main.patches AS old

@@ -12,9 +12,9 @@ from pathlib import Path
 from indexes.build.build import fill
 from indexes.build.filling import OnProgress
 from indexes.build.settings import BuildSettings
+from indexes.catalog.reader import CatalogReader
 from indexes.folder.files import SHADOW
 from indexes.folder.sink import FolderSink, folder_sink
-from indexes.reader import CatalogReader
 from indexes.sources import Source, SourceKind
 from indexes.upgrade.readings import reading_named
 from toolkit.embedding import Embedder

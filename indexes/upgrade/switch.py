@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.catalog import Catalog
+from indexes.catalog.model_check import write_card
+from indexes.catalog.writer import Catalog
 from indexes.folder.sink import FolderSink
 from indexes.folder.store import FolderStore
-from indexes.model_check import write_card
 from indexes.records import Segment
 from indexes.upgrade.orthogonal import MapQuality, apply_map, fit_orthogonal, measure_map
 from indexes.upgrade.settings import LEAST_PAIRS, UpgradeSettings

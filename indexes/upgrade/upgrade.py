@@ -11,11 +11,11 @@ from indexes.build.budget import remembered
 from indexes.build.build import grow
 from indexes.build.filling import OnProgress
 from indexes.build.shadows import prune_shadows
+from indexes.catalog.reader import CatalogReader
+from indexes.catalog.schema import FILE_NAME
 from indexes.folder.files import shadow_folders, sweep
 from indexes.folder.sink import folder_sink
 from indexes.folder.store import open_folder
-from indexes.reader import CatalogReader
-from indexes.schema import FILE_NAME
 from indexes.upgrade.orthogonal import MapQuality
 from indexes.upgrade.pairs import same_patches
 from indexes.upgrade.settings import UpgradeSettings

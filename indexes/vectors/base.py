@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.catalog.schema import damaged
 from indexes.records import FileMark
-from indexes.schema import damaged
 from indexes.vectors.allowed import Allowed
 from indexes.vectors.effort import Effort, Extent
 from indexes.vectors.exact import Found, padded

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.catalog.schema import damaged
 from indexes.records import FileMark, Segment
-from indexes.schema import damaged
 from indexes.vectors.load import load_faiss
 from toolkit.embedding import Embeddings
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.catalog.schema import damaged
 from indexes.records import Segment
-from indexes.schema import damaged
 from indexes.vectors.allowed import Allowed
 from indexes.vectors.base import Base, open_base
 from indexes.vectors.effort import AT, Effort, widen

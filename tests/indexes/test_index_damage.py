@@ -133,7 +133,7 @@ def test_overwrite_mends_an_index_with_a_damaged_segment(index, pictures, embedd
 
 
 def test_a_catalog_that_another_program_locks_is_told(index, pictures, embedder, monkeypatch):
-    monkeypatch.setattr("indexes.schema._BUSY_S", 0.05)
+    monkeypatch.setattr("indexes.catalog.schema._BUSY_S", 0.05)
     other = sqlite3.connect(index / "catalog.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="Another vr is writing"):
@@ -142,7 +142,7 @@ def test_a_catalog_that_another_program_locks_is_told(index, pictures, embedder,
 
 
 def test_a_mistake_of_the_program_is_no_user_error(tmp_path):
-    from indexes.schema import catalog_errors
+    from indexes.catalog.schema import catalog_errors
 
     connection = sqlite3.connect(":memory:")
     with pytest.raises(sqlite3.OperationalError, match="syntax"), catalog_errors(tmp_path):

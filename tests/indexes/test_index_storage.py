@@ -36,7 +36,7 @@ def test_a_disk_that_fills_up_under_the_catalog_keeps_the_old_index(
     tmp_path, pictures, embedder, monkeypatch
 ):
     build(tmp_path / "index", pictures(2), embedder)
-    from indexes import catalog as module
+    from indexes.catalog import writer as module
 
     def small_disk(index):
         connection = original(index)

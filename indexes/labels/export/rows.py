@@ -3,12 +3,12 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from indexes.catalog.place_check import check_place
+from indexes.catalog.reader import CatalogReader
+from indexes.catalog.schema import FILE_NAME
 from indexes.labels.records import GIVEN
 from indexes.labels.table import COUNTING
-from indexes.place_check import check_place
-from indexes.reader import CatalogReader
 from indexes.records import PixelBox
-from indexes.schema import FILE_NAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from indexes.catalog.reader import CatalogReader
 from indexes.labels.export.coco import write_coco
 from indexes.labels.export.csv_file import write_csv
 from indexes.labels.export.fiftyone import write_fiftyone
 from indexes.labels.export.pictures import Pictures
 from indexes.labels.export.rows import LabelledPatch, class_names, labelled_patches
-from indexes.reader import CatalogReader
 from toolkit.errors import InputError, StorageError, UsageError
 from toolkit.workspace import atomic_file, atomic_folder
 

@@ -237,7 +237,7 @@ def test_a_second_writer_is_told_and_nothing_is_written(crowd, rows):
 
 
 def test_removed_sources_take_their_labels_with_them(crowd, rows, places_say):
-    from indexes.catalog import writing_catalog
+    from indexes.catalog.writer import writing_catalog
 
     give(crowd, LABELS)
     spread(crowd)
@@ -254,7 +254,7 @@ def test_removed_sources_take_their_labels_with_them(crowd, rows, places_say):
 
 def test_a_compaction_leaves_the_labels_and_what_would_be_spread(crowd, places_say):
     from indexes.build.compact import compact
-    from indexes.catalog import writing_catalog
+    from indexes.catalog.writer import writing_catalog
 
     give(crowd, LABELS)
     spread(crowd)

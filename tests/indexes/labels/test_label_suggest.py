@@ -122,7 +122,7 @@ def test_a_senseless_count_and_no_index(kinds, tmp_path):
 
 
 def test_an_emptied_index_has_nothing_to_label(kinds):
-    from indexes.catalog import writing_catalog
+    from indexes.catalog.writer import writing_catalog
     from indexes.labels.summary import summarise
 
     with writing_catalog(kinds) as catalog:

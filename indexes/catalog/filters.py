@@ -1,7 +1,7 @@
 """A filter as SQL over `patches`."""
 
+from indexes.catalog.schema import LABEL
 from indexes.records import Filter
-from indexes.schema import LABEL
 
 # A pattern, or the path itself: brackets in a name are then no pattern.
 _PATH = "path GLOB ? OR path = ?"

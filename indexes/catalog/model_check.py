@@ -4,7 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from indexes.schema import FILE_NAME, damaged
+from indexes.catalog.schema import FILE_NAME, damaged
 from toolkit.embedding import WINDOWS_OF
 from toolkit.errors import MismatchError
 from toolkit.model_card import ModelCard

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.model_check import check_same_model, read_card, write_card
-from indexes.patch_rows import PatchRows, identity, scratch_table
-from indexes.records import Segment
-from indexes.schema import (
+from indexes.catalog.model_check import check_same_model, read_card, write_card
+from indexes.catalog.patch_rows import PatchRows, identity, scratch_table
+from indexes.catalog.schema import (
     FILE_NAME,
     SCHEMA,
     WHOLE_INPUTS,
@@ -21,7 +20,8 @@ from indexes.schema import (
     connect_to_write,
     version_of,
 )
-from indexes.segment_table import read_segments
+from indexes.catalog.segment_table import read_segments
+from indexes.records import Segment
 from indexes.sources import IndexPatch, Source, printable
 from indexes.stores import NewRow
 from toolkit.model_card import ModelCard

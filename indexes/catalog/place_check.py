@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from indexes.schema import damaged
+from indexes.catalog.schema import damaged
 
 # The same for all patches at once, as conditions on the tables.
 ODD_PATCH = (

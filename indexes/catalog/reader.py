@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.filters import condition
-from indexes.model_check import read_card
-from indexes.place_check import check_place, check_thumbnail
+from indexes.catalog.filters import condition
+from indexes.catalog.model_check import read_card
+from indexes.catalog.place_check import check_place, check_thumbnail
+from indexes.catalog.schema import FILE_NAME, LABEL, WHOLE_INPUTS, catalog_errors, connect_to_read
+from indexes.catalog.segment_table import read_segments
 from indexes.records import Filter, Place, Segment
-from indexes.schema import FILE_NAME, LABEL, WHOLE_INPUTS, catalog_errors, connect_to_read
-from indexes.segment_table import read_segments
 from toolkit.model_card import ModelCard
 
 _AT_ONCE = 500  # ids in one statement; SQLite takes no more than some thousands

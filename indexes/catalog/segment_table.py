@@ -5,8 +5,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from indexes.catalog.schema import damaged
 from indexes.records import FileMark, Segment
-from indexes.schema import damaged
 from toolkit.workspace import parse_json
 
 _MOST_VECTORS = 1 << 40  # what is beyond would not fit into the numbers of a file's header
