@@ -26,6 +26,7 @@ from quality_protocol import (
     rank,
     ratio_interval,
     recall_interval,
+    recall_of_a_judge,
     write_training_shard,
 )
 
@@ -113,7 +114,9 @@ def report(out: Path, sightings: Sightings) -> None:
     print(describe(), end="\n\n")
     pairs = sightings.pairs()
     tracks = len(np.unique(sightings.track[pairs[:, 0]]))
-    print(f"{len(pairs)} test pairs of {tracks} tracks.\n")
+    print(f"{len(pairs)} test pairs of {tracks} tracks.")
+    judge = recall_of_a_judge(sightings)
+    print(f"Somebody who knows all people and nothing else: R@1 {judge:.3f} of all sightings.\n")
     for gallery in Gallery:
         untrained = {name: rank(sightings, rows, gallery) for name, rows in features.items()}
         learned = {

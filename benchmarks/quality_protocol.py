@@ -4,7 +4,8 @@ The pairs of the first 50 s train. The test is made of the tracks that lie wholl
 a query is a sighting whose track has another one 1.5 s later, its positive. The gallery of a
 query is its positive and every test sighting that is at least 5 s before or after it; closer
 ones may show the same person and are left out. `Gallery.OTHER_TRACKS` also leaves out what is
-known to show the same person, the sightings of the query's own track.
+known to show the same person, the sightings of the query's own track. `Gallery.OTHER_PEOPLE`
+leaves out whoever is in the query's track, as judged by eye (`quality_people.py`).
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from quality_people import people_of
 
 from toolkit.images import RgbImage
 from toolkit.patches.relations import followed_as
@@ -32,15 +34,20 @@ class Gallery(Enum):
 
     ALL = "every sighting 5 s away"
     OTHER_TRACKS = "those of other tracks"
+    OTHER_PEOPLE = "those of other people"
 
 
 @dataclass(frozen=True, slots=True)
 class Sightings:
-    """Test patches in the order of (track, time): pictures of their stored sizes, (N,) each."""
+    """Test patches in the order of (track, time): pictures of their stored sizes, (N,) each.
+
+    track: numbers into `names`.
+    """
 
     pictures: tuple[RgbImage, ...]
     time_s: NDArray[np.float64]
     track: NDArray[np.int64]
+    names: tuple[str, ...]
 
     def pairs(self) -> NDArray[np.int64]:
         """Query and positive of every query, (Q, 2): the one nearest to GAP_S later."""
@@ -97,26 +104,59 @@ def judged_sightings(pairs: Sequence[StoredPair]) -> Sightings:
                 if key not in seen:
                     seen[key] = read()
     keys = sorted(seen)
-    numbers = {name: i for i, name in enumerate(sorted({track for track, _ in keys}))}
+    names = sorted({track for track, _ in keys})
     return Sightings(
         tuple(seen[key] for key in keys),
         np.array([time_s for _, time_s in keys]),
-        np.array([numbers[track] for track, _ in keys], np.int64),
+        np.array([names.index(track) for track, _ in keys], np.int64),
+        tuple(names),
     )
 
 
 def rank(sightings: Sightings, features: NDArray[np.float32], gallery: Gallery) -> Ranks:
     """Rank every query's gallery by the dot product of features (N, D); ties go against it."""
     pairs = sightings.pairs()
-    used = np.unique(pairs)
     ahead = []
-    for query, positive in pairs:
-        rivals = used[np.abs(sightings.time_s[used] - sightings.time_s[query]) >= GUARD_S]
-        if gallery is Gallery.OTHER_TRACKS:
-            rivals = rivals[sightings.track[rivals] != sightings.track[query]]
+    for (query, positive), rivals in zip(pairs, _rivals(sightings, gallery), strict=True):
         scores = features[rivals] @ features[query]
         ahead.append(int((scores >= features[positive] @ features[query]).sum()))
     return Ranks(sightings.track[pairs[:, 0]], np.array(ahead, np.int64))
+
+
+def recall_of_a_judge(sightings: Sightings) -> float:
+    """The R@1 in `Gallery.ALL` of somebody who knows all people, and nothing else of a patch.
+
+    Whoever shows the query's person comes before all others, in an order drawn at random.
+    """
+    everybody = _rivals(sightings, Gallery.ALL)
+    others = _rivals(sightings, Gallery.OTHER_PEOPLE)
+    same = [len(a) - len(b) for a, b in zip(everybody, others, strict=True)]
+    return float(np.mean([1 / (1 + count) for count in same]))
+
+
+def _rivals(sightings: Sightings, gallery: Gallery) -> list[NDArray[np.int64]]:
+    """The sightings that each query's positive has to beat."""
+    pairs = sightings.pairs()
+    used = np.unique(pairs)
+    alike = _alike(sightings, gallery, np.unique(sightings.track[used]))
+    found = []
+    for query in pairs[:, 0]:
+        rivals = used[np.abs(sightings.time_s[used] - sightings.time_s[query]) >= GUARD_S]
+        found.append(rivals[~alike[sightings.track[query], sightings.track[rivals]]])
+    return found
+
+
+def _alike(sightings: Sightings, gallery: Gallery, tracks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which tracks count as one thing, and so are no rivals: bool (tracks, tracks)."""
+    alike = np.zeros((len(sightings.names),) * 2, np.bool_)
+    if gallery is Gallery.OTHER_TRACKS:
+        np.fill_diagonal(alike, True)
+    elif gallery is Gallery.OTHER_PEOPLE:
+        people = {track: people_of(sightings.names[track]) for track in tracks}
+        for one in tracks:
+            for other in tracks:
+                alike[one, other] = bool(people[one] & people[other])
+    return alike
 
 
 @dataclass(frozen=True, slots=True)

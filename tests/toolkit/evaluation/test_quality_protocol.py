@@ -2,18 +2,33 @@
 
 import numpy as np
 import pytest
-from quality_protocol import Gallery, Ranks, Sightings, rank, ratio_interval, recall_interval
+import quality_people
+import quality_protocol
+from quality_protocol import (
+    Gallery,
+    Ranks,
+    Sightings,
+    rank,
+    ratio_interval,
+    recall_interval,
+    recall_of_a_judge,
+)
+
+# Who is seen in each of twelve tracks; in the fifth, two.
+PEOPLE = ["A", "B", "A", "C", "AB", "D", "D", "C", "E", "B", "A", "F"]
 
 
 @pytest.fixture
-def sightings():
+def sightings(monkeypatch):
+    monkeypatch.setattr(quality_protocol, "people_of", lambda name: frozenset(PEOPLE[int(name)]))
     rng = np.random.default_rng(0)
     tracks, times = [], []
     for track in range(12):
         start, count = rng.uniform(51.5, 70), int(rng.integers(1, 40))
         times += [round(start + 0.3 * i, 3) for i in range(count)]
         tracks += [track] * count
-    return Sightings(tuple(None for _ in times), np.array(times), np.array(tracks, np.int64))
+    names = tuple(str(track) for track in range(12))
+    return Sightings(tuple(None for _ in times), np.array(times), np.array(tracks, np.int64), names)
 
 
 def naive_pairs(s):
@@ -43,11 +58,35 @@ def test_ranks_equal_a_loop_over_the_gallery(sightings, gallery):
         expected.append(0)
         for other in used:
             away = abs(sightings.time_s[other] - sightings.time_s[query]) >= 5
-            same = sightings.track[other] == sightings.track[query]
-            if away and not (same and gallery is Gallery.OTHER_TRACKS):
+            both = sightings.track[other], sightings.track[query]
+            one_track = both[0] == both[1]
+            one_person = bool(set(PEOPLE[both[0]]) & set(PEOPLE[both[1]]))
+            left_out = {Gallery.OTHER_TRACKS: one_track, Gallery.OTHER_PEOPLE: one_person}
+            if away and not left_out.get(gallery, False):
                 expected[-1] += bool(features[query] @ features[other] >= own - 1e-6)
     found = rank(sightings, features, gallery)
     assert found.ahead.tolist() == expected
+
+
+def test_a_judge_of_people_draws_among_those_of_the_same_person(sightings):
+    pairs = naive_pairs(sightings)
+    used = {i for pair in pairs for i in pair}
+    chances = []
+    for query, _ in pairs:
+        same = 0
+        for other in used:
+            away = abs(sightings.time_s[other] - sightings.time_s[query]) >= 5
+            people = PEOPLE[sightings.track[other]], PEOPLE[sightings.track[query]]
+            same += away and any(letter in people[1] for letter in people[0])
+        chances.append(1 / (1 + same))
+    assert recall_of_a_judge(sightings) == pytest.approx(np.mean(chances))
+    assert 0 < recall_of_a_judge(sightings) < 1
+
+
+def test_a_track_that_nobody_judged_is_refused():
+    with pytest.raises(ValueError, match="Nobody has judged"):
+        quality_people.people_of("45cddc9490be-0000-9999")
+    assert quality_people.people_of("45cddc9490be-0000-0040") == {"B", "C"}
 
 
 def test_a_feature_that_is_the_same_for_everything_finds_nothing(sightings):
@@ -60,7 +99,7 @@ def test_a_feature_that_is_the_same_for_everything_finds_nothing(sightings):
 
 
 def test_no_sightings_give_no_pairs():
-    assert Sightings((), np.zeros(0), np.zeros(0, np.int64)).pairs().shape == (0, 2)
+    assert Sightings((), np.zeros(0), np.zeros(0, np.int64), ()).pairs().shape == (0, 2)
 
 
 def test_intervals_draw_whole_tracks():
