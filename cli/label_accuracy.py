@@ -8,7 +8,9 @@ from cli.output import count, emit, plain, progress_bar, say, show_table, visibl
 
 if TYPE_CHECKING:
     from toolkit.embedding import Embedder
+    from toolkit.evaluation.intervals import Accuracy
     from toolkit.evaluation.label_protocol import LabelReport, LabelResult
+    from toolkit.transfer.judge import Judged
 
 _QUARANTINED = 3
 _METHODS = {"knn": "k-NN", "probe": "linear probe"}
@@ -40,12 +42,43 @@ def evaluate_labels(
         )
     for path, reason in report.pictures.set_aside:
         warn_set_aside(path, reason)
+    judged = _judged(subject, embedder, report)
     _tell(report)
     if as_json:
-        emit(as_contract(subject, labels, report))
+        emit(as_contract(subject, labels, report, judged))
     else:
         _show(subject, report)
+    if judged:
+        _tell_judged(judged)
     return _QUARANTINED if report.pictures.set_aside else 0
+
+
+def _judged(subject: Path, embedder: "Embedder", report: "LabelReport") -> "Judged | None":
+    """Where the subject is a run of `vr transfer`: what its own classes reach."""
+    from toolkit.transfer.judge import judge
+    from toolkit.transfer.run import TransferFolder, is_transfer
+
+    if not is_transfer(subject):
+        return None
+    run = TransferFolder.open(subject)
+    return judge(run, embedder.card.fingerprint, report.pictures, report.vectors)
+
+
+def _tell_judged(judged: "Judged") -> None:
+    measured = judged.measured
+    say(
+        f"its own classes: {_cell(measured.accuracy)} on "
+        f"{count(len(measured.labels), 'picture')}, mean over the classes "
+        f"{measured.class_mean:.3f}; it has learned from {judged.learned} others or their like"
+    )
+    if judged.unknown:
+        say(f"it does not know: {_some(judged.unknown)}")
+
+
+def _some(names: "Sequence[str]") -> str:
+    more = len(names) - _MOST_NAMED
+    told = ", ".join(plain(name) for name in names[:_MOST_NAMED])
+    return f"{told}{f' and {more} more' if more > 0 else ''}"
 
 
 def _tell(report: "LabelReport") -> None:
@@ -56,9 +89,7 @@ def _tell(report: "LabelReport") -> None:
         f"class is right in {report.most_common:.3f}."
     )
     if split.untested:
-        names = ", ".join(plain(name) for name in split.untested[:_MOST_NAMED])
-        more = len(split.untested) - _MOST_NAMED
-        say(f"too few pictures to test on: {names}{f' and {more} more' if more > 0 else ''}")
+        say(f"too few pictures to test on: {_some(split.untested)}")
 
 
 def _show(subject: Path, report: "LabelReport") -> None:
@@ -73,21 +104,23 @@ def _show(subject: Path, report: "LabelReport") -> None:
     rows = {str(subject): report.results, **report.baselines}
     for name, results in rows.items():
         for method, title in _METHODS.items():
-            cells = [_cell(one) for one in results if one.method == method]
+            cells = [_cell(one.accuracy) for one in results if one.method == method]
             style = "bold" if name == str(subject) else None
             first = visible(name) if method == "knn" else ""
             table.add_row(Text(first), title, *cells, style=style)
     show_table(table)
 
 
-def _cell(result: "LabelResult") -> str:
-    accuracy = result.accuracy
+def _cell(accuracy: "Accuracy") -> str:
     return f"{accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f})"
 
 
-def as_contract(subject: Path, labels: Path, report: "LabelReport") -> dict[str, Any]:
+def as_contract(
+    subject: Path, labels: Path, report: "LabelReport", judged: "Judged | None"
+) -> dict[str, Any]:
     """The object of `vr eval --labels --json`; see docs/formats.md."""
     split, pictures = report.split, report.pictures
+    own = {} if judged is None else {"classifier": _classifier(judged)}
     return {
         "subject": str(subject),
         "labels": str(labels),
@@ -100,7 +133,19 @@ def as_contract(subject: Path, labels: Path, report: "LabelReport") -> dict[str,
         "most_common": report.most_common,
         "results": _results(report.results),
         "baselines": {name: _results(results) for name, results in report.baselines.items()},
+        **own,
         "quarantined": [{"picture": path, "reason": why} for path, why in pictures.set_aside],
+    }
+
+
+def _classifier(judged: "Judged") -> dict[str, Any]:
+    measured = judged.measured
+    return {
+        "pictures": len(measured.labels),
+        "learned": judged.learned,
+        "unknown": list(judged.unknown),
+        **measured.accuracy.as_json(),
+        "class_mean": measured.class_mean,
     }
 
 

@@ -50,7 +50,7 @@ def export_transfer(
     card = check_size(folder.path, settings.size)
     head = ClassifierHead.read(folder.path, card.fingerprint, card.dim)
     record = folder.read_labels()
-    root = folder.find(record.root, labels)
+    root = folder.find_labels(record.root, labels)
     reader = _Reader(root if root.is_dir() else root.parent, card.preprocessing)
     pairs = _thinned(pairs_of_class(record.pictures), most_pairs(card.preprocessing))
     named = [[pair[side].label for pair in pairs] for side in (0, 1)]

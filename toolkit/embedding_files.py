@@ -28,8 +28,8 @@ class EmbeddedFiles:
     unreadable: tuple[tuple[str, str], ...]
 
 
-def printable(path: Path) -> str:
-    """The path as text that JSON takes everywhere; odd bytes become \\xff."""
+def printable(path: Path | str) -> str:
+    """The path or name as text that JSON takes everywhere; odd bytes become \\xff."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -28,7 +28,8 @@ _DEEP_GRAY = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 def read_image(path: Path) -> RgbImage:
     """Read an image file, upright, as uint8 RGB (height, width, 3).
 
-    Gray of 16 bits loses its lower 8, so that a value gives the same gray in every image.
+    Gray of 16 bits loses its lower 8, so that a value gives the same gray in every image. What
+    is transparent lies on white.
     Raises ImageError for a missing, foreign, truncated or outsized file, and for one whose
     numbers are no gray of 16 bits.
     """
@@ -52,8 +53,11 @@ def decode_image(content: bytes, *, name: str) -> RgbImage:
             upright = ImageOps.exif_transpose(image)
             if upright.mode in _DEEP_GRAY:
                 return _from_deep_gray(np.asarray(upright), name)
-            if upright.mode == "P" and "transparency" in upright.info:
-                upright = upright.convert("RGBA")  # else Pillow warns; the colours are the same
+            if upright.has_transparency_data:
+                # What is transparent has any colour, often that of what is drawn.
+                drawn = upright.convert("RGBA")
+                paper = Image.new("RGBA", drawn.size, "white")
+                upright = Image.alpha_composite(paper, drawn)
             return np.array(upright.convert("RGB"), dtype=np.uint8)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _outsized(name) from error

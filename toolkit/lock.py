@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,36 @@ def writing(folder: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
         while not _take(stream.fileno(), what, last=time.monotonic() >= until):
             time.sleep(_ASK_AGAIN_S)
         yield
+
+
+@contextmanager
+def holding(target: Path, what: str) -> Iterator[None]:
+    """Hold a lock beside `target`, which may be replaced or not be there; as `writing`.
+
+    Nothing is left of it in the end.
+    """
+    file = target.with_name(f".{target.name}.lock")
+    with storage_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with storage_errors(file):
+            stream = file.open("w")
+        with stream:
+            _take(stream.fileno(), what, last=True)
+            if _is_at(file, stream.fileno()):
+                try:
+                    yield
+                finally:
+                    file.unlink(missing_ok=True)
+                return
+
+
+def _is_at(file: Path, handle: int) -> bool:
+    """Whether the open file is still that of this name: who held it before removes it."""
+    try:
+        return os.path.samestat(os.fstat(handle), file.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_being_written(folder: Path) -> bool:

@@ -49,7 +49,8 @@ def evaluate(
 ) -> int:
     """Measure R@1, R@5 and MAP@R on pairs that the run has not seen.
 
-    With --labels: k-NN and a linear probe with 1, 10 and 100 % of the labels.
+    With --labels: k-NN and a linear probe with 1, 10 and 100 % of the labels; of a run of
+    `vr transfer` also its own classes, on pictures that it has not learned from.
     """
     from deploy.runtimes import open_embedder
     from toolkit.evaluation.evaluate import compare, load_held_out
@@ -88,10 +89,11 @@ def evaluate(
 def _check_subject(subject: Path) -> None:
     if any((subject / name).is_file() for name in ("model.onnx", "model.safetensors")):
         return
-    if (subject / "settings.json").is_file():
-        from toolkit.training.run_folder import RunFolder
+    from toolkit.training.run_folder import RunFolder
+    from toolkit.transfer.run import TransferFolder, is_transfer
 
-        run = RunFolder.open(subject)
+    if is_transfer(subject) or (subject / "settings.json").is_file():
+        run = TransferFolder.open(subject) if is_transfer(subject) else RunFolder.open(subject)
         raise UsageError(
             f"The run {run.path} is not finished.", mend=f"Go on with: {run.resume_command}"
         )
@@ -112,17 +114,28 @@ def _check_unseen(run: "RunFolder", lineage: Mapping[str, Any]) -> None:
 
 def _run_of(subject: Path, run: Path | None, lineage: Mapping[str, Any]) -> "RunFolder":
     from toolkit.training.run_folder import RunFolder
+    from toolkit.transfer.run import RECIPE, TransferFolder, is_transfer
 
     if run is not None:
         return RunFolder.open(run)
-    if lineage.get("recipe") == "transfer":
+    if lineage.get("recipe") == RECIPE:
         raise UsageError(
             f"{subject} learned from labelled pictures and has no held-out pairs.",
             mend="Measure it on labelled pictures with --labels FOLDER.",
         )
+    if is_transfer(subject):
+        base = TransferFolder.open(subject).find_base()
+        say(f"{plain(subject)} has the network of {plain(base)}, and so its held-out pairs")
+        return _run_of(base, None, lineage)
     if (subject / "settings.json").is_file():
         return RunFolder.open(subject)
-    return RunFolder.open(DEFAULT_RUNS / str(lineage.get("run", "latest")))
+    place = DEFAULT_RUNS / str(lineage.get("run", "latest"))
+    if not (place / "settings.json").is_file():
+        raise InputError(
+            f"The run that {subject} comes from is not at {place}.",
+            mend="Say where it is with --run, or measure on labelled pictures with --labels.",
+        )
+    return RunFolder.open(place)
 
 
 def _show(subject: Path, comparison: "Comparison") -> None:

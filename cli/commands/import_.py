@@ -57,9 +57,10 @@ def import_caffe(
 ) -> int:
     """Read a published model into a run, for vr eval, vr export and vr index build."""
     from toolkit.caffe.import_model import PublishedModel, import_model
-    from toolkit.training.run_folder import RunFolder
+    from toolkit.training.run_folder import RunFolder, run_path
 
-    run = RunFolder.create(out / _run_name(model, name), overwrite=overwrite)
+    named = _plain_name(model) if name is None else name
+    run = RunFolder.create(run_path(out, named), overwrite=overwrite)
     imported = import_model(PublishedModel(model, mean, prototxt, gray), run)
     tell_model(imported)
     if as_json:
@@ -128,16 +129,8 @@ def import_trainlist(
     return 3 if report.left_out or report.damaged else 0
 
 
-def _run_name(model: Path, name: str | None) -> str:
-    """A name is one folder below --out, never a way out of it."""
-    if name is None:
-        return re.sub(r"[^\w.+-]+", "-", model.stem).strip("-.+") or "caffe"
-    if not name or Path(name).name != name:
-        raise UsageError(
-            f"{name!r} cannot be the name of a run.",
-            mend="Use a plain word; --out says in which folder the runs lie.",
-        )
-    return name
+def _plain_name(model: Path) -> str:
+    return re.sub(r"[^\w.+-]+", "-", model.stem).strip("-.+") or "caffe"
 
 
 def _write_npy(mean: "MeanImage", out: Path, *, overwrite: bool) -> None:

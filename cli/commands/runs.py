@@ -1,4 +1,4 @@
-"""`vr runs`: which runs there are, what they were trained with and how well they find."""
+"""`vr runs`: which runs there are, what they were trained with and how well they do."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import DEFAULT_RUNS, Json
-from cli.output import emit, plain, say, show_table, visible, warn
+from cli.output import count, emit, plain, say, show_table, visible, warn
 from toolkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
+    from toolkit.training.run_folder import RunFolder
+    from toolkit.training.settings import TrainSettings
     from toolkit.training.watch.run_list import RunSummary
+    from toolkit.transfer.settings import TransferSettings
 
 _NOTHING = "-"
 
@@ -27,7 +31,10 @@ def runs(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """List the runs with their settings and recall, or show one."""
+    """List the runs with their settings and recall, or show one.
+
+    Those of `vr transfer` have the accuracy on held-out pictures in place of recall.
+    """
     run = _run_at(place)
     if run is not None:
         if compare:
@@ -36,9 +43,10 @@ def runs(
             )
         return _show_one(run, as_json=as_json)
     from toolkit.training.watch.run_list import DAMAGED, differing, list_runs
+    from toolkit.transfer.run import RECIPE
 
     found = list_runs(place) if place.is_dir() or place != DEFAULT_RUNS else []
-    whole = [run.name for run in found if run.state != DAMAGED]
+    whole = [run.name for run in found if run.state != DAMAGED and run.recipe != RECIPE]
     differences = differing(place, whole) if compare else {}
     if as_json:
         emit(
@@ -50,6 +58,8 @@ def runs(
         )
     elif not found:
         say(f"there are no runs in {plain(place)}: train one with vr train")
+    elif compare and not whole:
+        say(f"there are no runs of vr train in {plain(place)} to compare")
     else:
         show_table(_comparison(whole, differences) if compare else _table(found))
     _warn_of(found)
@@ -58,8 +68,10 @@ def runs(
 
 def _run_at(place: Path) -> Path | None:
     """The run that is meant by its folder or its name; None for a folder of runs."""
+    from toolkit.transfer.run import is_transfer
+
     for path in (place, DEFAULT_RUNS / place):
-        if (path / "settings.json").is_file():
+        if (path / "settings.json").is_file() or is_transfer(path):
             return path
     if not place.exists() and place != DEFAULT_RUNS:
         raise InputError(
@@ -80,7 +92,7 @@ def _table(found: "list[RunSummary]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("Run", "Begun", "What", "Steps", "Pairs", "Best R@1", "Last R@1", "State")
+    table = Table("Run", "Begun", "What", "Steps", "Learned from", "Best", "Last", "State")
     for column in table.columns[3:7]:
         column.justify = "right"
     for run in found:
@@ -89,15 +101,26 @@ def _table(found: "list[RunSummary]") -> "Table":
         if run.problem:
             table.add_row(Text(name), begun, *[_NOTHING] * 5, Text("damaged", "red"))
             continue
-        what = Text(visible(f"{run.recipe}, {run.backbone}, {run.loss}"))
-        recalls = (_recall(run.best_recall_at_1), _recall(run.last_recall_at_1))
         steps = f"{run.steps_done:,} of {run.steps:,}"
-        table.add_row(Text(name), begun, what, steps, f"{run.train_pairs:,}", *recalls, _state(run))
+        table.add_row(Text(name), begun, *_what(run, steps), _state(run))
     return table
 
 
-def _recall(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.3f}"
+def _what(run: "RunSummary", steps: str) -> "list[Text]":
+    """What learned, how far, from what, and what it reaches: recall@1, or the accuracy."""
+    from rich.text import Text
+
+    from toolkit.transfer.run import RECIPE
+
+    if run.recipe == RECIPE:
+        what = f"{RECIPE}, {run.mode}, {count(run.classes, 'class', 'classes')} on {run.base}"
+        source = count(run.pictures, "picture")
+        figures, unit = (run.best_accuracy, run.last_accuracy), "right"
+    else:
+        what, source = f"{run.recipe}, {run.backbone}, {run.loss}", count(run.train_pairs, "pair")
+        figures, unit = (run.best_recall_at_1, run.last_recall_at_1), "R@1"
+    told = (_NOTHING if value is None else f"{value:.3f} {unit}" for value in figures)
+    return [Text(visible(text)) for text in (what, steps, source, *told)]
 
 
 def _state(run: "RunSummary") -> Any:
@@ -130,13 +153,10 @@ def _comparison(names: list[str], differences: dict[str, dict[str, Any]]) -> "Ta
 
 
 def _show_one(path: Path, *, as_json: bool) -> int:
-    from toolkit.training.run_folder import RunFolder
     from toolkit.training.watch.run_list import last_values, summary_of
-    from toolkit.training.watch.words import changes_of
 
-    run = RunFolder.open(path)
-    settings, summary = run.read_settings(), summary_of(run.path)
-    changes, last = changes_of(settings), last_values(run.read_metrics())
+    run, settings, changes, origin = _opened(path)
+    summary, last = summary_of(run.path), last_values(run.read_metrics())
     if as_json:
         emit(
             {
@@ -148,7 +168,7 @@ def _show_one(path: Path, *, as_json: bool) -> int:
             }
         )
         return 0
-    show_table(_settings_table(str(run.path), settings.recipe, changes))
+    show_table(_settings_table(str(run.path), origin, changes))
     if last:
         show_table(_last_table(last))
     if (run.path / "report.html").is_file():
@@ -157,13 +177,31 @@ def _show_one(path: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _settings_table(name: str, recipe: str, changes: dict[str, tuple[Any, Any]]) -> "Table":
+def _opened(
+    path: Path,
+) -> "tuple[RunFolder, TrainSettings | TransferSettings, dict[str, tuple[Any, Any]], str]":
+    """A run, its settings, those that are its own, and what the others come from."""
+    from toolkit.training.run_folder import RunFolder
+    from toolkit.training.watch.words import changes_of
+    from toolkit.transfer import summary
+    from toolkit.transfer.run import TransferFolder, is_transfer
+
+    if is_transfer(path):
+        transfer = TransferFolder.open(path)
+        own = transfer.read_settings()[0]
+        return transfer.run, own, summary.changes_of(own), f"mode {own.mode}"
+    run = RunFolder.open(path)
+    settings = run.read_settings()
+    return run, settings, changes_of(settings), f"recipe {settings.recipe}"
+
+
+def _settings_table(name: str, origin: str, changes: dict[str, tuple[Any, Any]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     if not changes:
-        return Table(title=f"{name}: every setting is that of the recipe {recipe}")
-    table = Table("Setting", "This run", f"Recipe {recipe}", title=name)
+        return Table(title=f"{name}: every setting is that of the {origin}")
+    table = Table("Setting", "This run", origin.capitalize(), title=name)
     for setting, values in changes.items():
         table.add_row(setting, *(Text(visible(value)) for value in values))
     return table

@@ -108,9 +108,11 @@ def _new_run(path: Path, settings: "TrainSettings", context: typer.Context) -> "
     """A place for a new run on a machine that can compute it: nothing is loaded before."""
     from toolkit.networks.initial import check_initial
     from toolkit.training.computing import check_machine
+    from toolkit.training.distributed import current
     from toolkit.training.run_folder import RunFolder
 
-    check_machine(settings, context.params["device"])
+    world = max(context.params["gpus"] or 1, current().world)
+    check_machine(settings, context.params["device"], world)
     if settings.init:
         check_initial(settings.backbone, settings.init)
     if not _leads():

@@ -103,6 +103,7 @@ def transfer(
     A quarter of the pictures is held out to measure on, and the best epoch is kept. `vr export`
     makes a bundle of the run that gives probabilities beside the vectors.
     """
+    from toolkit.training.run_folder import run_path
     from toolkit.transfer.run import TransferFolder
 
     if resume:
@@ -112,7 +113,7 @@ def transfer(
             raise UsageError("There are no labelled pictures.", mend="Give a folder of them.")
         settings = _settings(context)
         made = name or f"{datetime.now():%Y%m%d-%H%M%S}-{mode}"
-        run = TransferFolder.create(_place(out, made), overwrite=overwrite)
+        run = TransferFolder.create(run_path(out, made), overwrite=overwrite)
         report = _begin(labels, base, run, settings, device)
     tell(report)
     if as_json:
@@ -120,15 +121,6 @@ def transfer(
     else:
         show_line(str(report.run.path))
     return _QUARANTINED if report.store.pictures.set_aside else 0
-
-
-def _place(out: Path, name: str) -> Path:
-    if not name or Path(name).name != name:
-        raise UsageError(
-            f"{name!r} cannot be the name of a run.",
-            mend="Use a plain word; --out says in which folder the runs lie.",
-        )
-    return out / name
 
 
 def _settings(context: typer.Context) -> "TransferSettings":
@@ -159,6 +151,7 @@ def _begin(
 def _resume(
     context: typer.Context, labels: Path | None, out: Path, name: str | None, device: str
 ) -> "TransferReport":
+    from toolkit.training.run_folder import run_path
     from toolkit.transfer.loop import resume
     from toolkit.transfer.run import TransferFolder
 
@@ -172,7 +165,7 @@ def _resume(
                 f"--resume goes on with the settings of the run; --{flag} cannot change them.",
                 mend="Leave it out, or begin a new run with another --name.",
             )
-    run = TransferFolder.open(_place(out, name))
+    run = TransferFolder.open(run_path(out, name))
     with progress_bar("transfer", None, count=True) as bar:
         return resume(run, labels, device=device, watch=_watch(bar))
 

@@ -121,8 +121,10 @@ def _few(parity: Parity, gate: Gate) -> str:
     """Where one answer is more than the gate allows: that it is, and what would be enough."""
     if not parity.cosine_min >= gate.cosine_min or 1 / parity.patches <= gate.delta_recall:
         return ""
+    more = "Mine more video, or hold more out of training."
+    if parity.classes is not None:
+        more = "A transfer from more labelled pictures holds more of them out."
     return (
         f" With so few patches one answer is {100 / parity.patches:.2f} points; of "
-        f"{1 / gate.delta_recall:.0f} patches, one may change. Mine more video, or hold more out "
-        "of training."
+        f"{1 / gate.delta_recall:.0f} patches, one may change. {more}"
     )

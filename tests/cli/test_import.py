@@ -151,6 +151,9 @@ def test_a_model_becomes_a_run(published, listed, vr, refuses):
     assert run.read_settings().recipe == "wang2015"
     refuses(2, ["import", "caffe", file, "--mean", mean], "exists", "--overwrite")
     refuses(2, ["import", "caffe", file, "--mean", mean, "--name", "../x"], "name of a run")
+    with run.held():
+        again = ["import", "caffe", file, "--mean", mean, "--overwrite"]
+        refuses(1, again, "Another vr is writing the run runs/color_model")
     # It has seen no pair here: all of a folder are for measuring it.
     refuses(5, ["eval", "runs/color_model"], "no pairs of its own", "--patches")
     refuses(5, ["export", "runs/color_model"], "no pairs of its own", "--patches")

@@ -102,12 +102,76 @@ def test_a_fine_tuned_run_has_no_held_out_pairs(vr, refuses, labelled):
     assert vr("eval", "runs/tuned", "--labels", "colours", "--json").code == 0
 
 
-def test_vr_runs_lists_no_transfer(vr, labelled):
+def test_vr_runs_lists_transfers_with_their_accuracy(vr, labelled):
+    made = vr("transfer", "colours", *QUICK, "--name", "named", "--json").json
+    runs = {run["name"]: run for run in vr("runs", "--json").json["runs"]}
+    assert set(runs) == {"first", "named"}
+    one = runs["named"]
+    assert (one["recipe"], one["mode"], one["base"]) == ("transfer", "head", "runs/first")
+    assert (one["state"], one["steps_done"], one["steps"]) == ("finished", 4, 4)
+    assert (one["classes"], one["pictures"], one["train_pairs"]) == (3, made["train"], 0)
+    assert one["best_accuracy"] == made["accuracy"] >= one["last_accuracy"]
+    assert one["best_recall@1"] is one["last_recall@1"] is None
+    assert (runs["first"]["mode"], runs["first"]["best_accuracy"]) == ("", None)
+    line = next(line for line in vr("runs").out.splitlines() if "named" in line)
+    assert "transfer, head, 3 classes on runs/first" in line
+    assert f"{made['accuracy']:.3f} right" in line
+    # Settings of one kind only can be held against each other.
+    assert "named" not in vr("runs", "--compare").out
+
+    told = vr("runs", "named", "--json").json
+    assert told["settings"]["mode"] == "head"
+    assert told["changes"] == {"steps": [4, 0], "batch": [8, 32]}
+    assert told["last"]["accuracy"] == one["last_accuracy"]
+    assert "Mode head" in vr("runs", "named").out
+
+
+def test_vr_runs_names_a_damaged_transfer(vr, labelled):
     assert vr("transfer", "colours", *QUICK, "--name", "named").code == 0
-    runs = vr("runs", "--json")
-    assert runs.code == 0, runs.err
-    assert "named" not in runs.out
-    assert "damaged" not in runs.out
+    for damage in ('{"version": 1}', "{", '{"base": "x", "base_fingerprint": "", "settings": [1]}'):
+        (labelled / "runs" / "named" / "transfer.json").write_text(damage)
+        runs = {run["name"]: run for run in vr("runs", "--json").json["runs"]}
+        assert runs["named"]["state"] == "damaged"
+        assert runs["named"]["problem"]
+
+
+def test_eval_of_a_head_is_that_of_the_run_it_began_from(vr, refuses, labelled):
+    assert vr("transfer", "colours", *QUICK, "--name", "named").code == 0
+    # That run has held out too few pairs, and that is what has to be said.
+    vr("eval", "runs/first").fails(1, "no held-out pairs")
+    said = vr("eval", "runs/named")
+    said.fails(1, "no held-out pairs")
+    assert "has the network of runs/first" in said.err
+    shutil.move("runs/first", "runs/elsewhere")
+    refuses(5, ["eval", "runs/named"], "runs/first", "not there")
+
+
+def test_eval_of_a_transfer_measures_its_own_classes(vr, labelled):
+    made = vr("transfer", "colours", *QUICK, "--name", "named", "--json").json
+    told = vr("eval", "runs/named", "--labels", "colours", "--json").json["classifier"]
+    assert (told["pictures"], told["learned"], told["unknown"]) == (
+        made["held_out"],
+        made["train"],
+        [],
+    )
+    for key in ("accuracy", "interval", "class_mean"):
+        assert told[key] == pytest.approx(made[key])
+    shutil.copytree("colours/red", "colours/scarlet")
+    again = vr("eval", "runs/named", "--labels", "colours")
+    assert "it does not know: scarlet" in again.err
+    assert "its own classes" in again.err
+
+
+def test_eval_of_a_bundle_whose_run_is_gone_says_what_can_be_done(refuses, labelled):
+    shutil.move("runs", "elsewhere")
+    refuses(1, ["eval", "exported"], "runs/first", "--run", "--labels")
+
+
+def test_eval_of_an_unfinished_transfer_says_how_to_go_on(refuses, labelled):
+    folder = labelled / "runs" / "half"
+    folder.mkdir()
+    (folder / "transfer.json").write_text("{}")
+    refuses(2, ["eval", "runs/half"], "not finished", "vr transfer --resume --name half")
 
 
 def test_what_transfer_refuses(refuses, labelled):

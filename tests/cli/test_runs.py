@@ -34,6 +34,7 @@ def test_as_json_it_is_one_object(vr, place):
     assert set(first) == {
         "name", "state", "latest", "begun_s", "written_s", "recipe", "backbone", "loss",
         "steps_done", "steps", "train_pairs", "best_recall@1", "last_recall@1", "alarm", "problem",
+        "mode", "base", "pictures", "classes", "best_accuracy", "last_accuracy",
     }  # fmt: skip
     assert (first["state"], first["steps_done"], first["latest"]) == ("finished", 4, True)
     assert (spoilt["state"], spoilt["steps"]) == ("damaged", 0)

@@ -106,6 +106,9 @@ def test_every_setting_can_be_changed_by_set(settings_of):
         (["--set", "pairs_per_track=9999"], ["pairs_per_track is 9999", "batch_pairs"]),
         (["--backbone", "alexnet", "--size", "40"], ["40x40"]),
         (["--gpus", "0"], ["--gpus"]),
+        (["--gpus", "2", "--device", "cpu", "--compile"], ["compile is true"]),
+        (["--size", "15"], ["size is 15", "from 16 to 4096"]),
+        (["--loss", "rank-hard", "--set", "negatives=1"], ["negatives is 1", "rand_ratio"]),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_is_mined(

@@ -114,3 +114,33 @@ def test_the_largest_size_is_decoded():
 def test_what_is_no_image_is_refused(content):
     with pytest.raises(ImageError, match="x"):
         decode_image(content, name="x")
+
+
+def see_through(mode):
+    """Two pixels: red, and black that is wholly transparent; and how they are saved."""
+    if mode in ("P", "RGB"):
+        image = Image.new(mode, (2, 1))
+        if mode == "P":
+            image.putpalette([255, 0, 0, 0, 0, 0])
+            image.putdata([0, 1])
+            return encoded(image, transparency=1)
+        image.putdata([(255, 0, 0), (0, 0, 0)])
+        return encoded(image, transparency=(0, 0, 0))
+    image = Image.new("RGBA", (2, 1))
+    image.putdata([(255, 0, 0, 255), (0, 0, 0, 0)])
+    return encoded(image)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "RGBA"])
+def test_what_is_transparent_lies_on_white(mode):
+    found = decode_image(see_through(mode), name="it")
+    assert found.tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+
+def test_half_transparent_gray_is_mixed_with_white_and_opaque_colours_stay():
+    half = Image.new("LA", (1, 1), (100, 51))  # a fifth of 100 and four fifths of 255
+    assert decode_image(encoded(half), name="it").tolist() == [[[224, 224, 224]]]
+    colours = np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8)
+    colours[..., 3] = 255
+    opaque = decode_image(encoded(Image.fromarray(colours, "RGBA")), name="it")
+    assert np.array_equal(opaque, colours[..., :3])

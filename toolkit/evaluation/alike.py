@@ -1,7 +1,7 @@
 """Which pictures are the same, or so near to it that they must not stand on both sides.
 
 The same picture saved again, in another size or quality, is nearly the same; so are frames
-of a still scene a moment apart.
+of a still scene a moment apart, and its mirror image, of which learning makes no difference.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,25 +36,33 @@ def group_alike(thumbnails: NDArray[np.uint8], names: Sequence[str] = ()) -> NDA
     order = np.argsort(which, kind="stable")
     for same in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
         _unite(groups, same)
-    for near in _near(kinds):
-        _unite(groups, where[near])
+    mirrored = kinds.reshape(-1, *thumbnails.shape[1:])[:, :, ::-1].reshape(kinds.shape)
+    for others in (kinds, mirrored):
+        for near in _near(kinds, others):
+            _unite(groups, where[near])
     return np.array([_find(groups, row) for row in range(len(groups))], np.int64)
 
 
-def _near(rows: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
-    """For each row that is near to later ones: itself and those, of a block at a time."""
-    exact = rows.astype(np.float32)  # whole numbers below 2**24 stay whole
+def _near(rows: NDArray[np.uint8], others: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
+    """For each row that is near to later ones of others: itself and those, a block at a time.
+
+    others: the rows, or the same with their numbers in another order.
+    """
+    # Whole numbers below 2**24 stay whole.
+    exact, other_way = rows.astype(np.float32), others.astype(np.float32)
     lengths = np.square(exact).sum(1)
     most = np.minimum(NEAR, NEAR_PART * exact.std(1)) ** 2 * (rows.shape[1] / 2)
     for start in range(0, len(rows), _BLOCK):
         for other in range(start, len(rows), _BLOCK):
             one, two = slice(start, start + _BLOCK), slice(other, other + _BLOCK)
-            half = exact[one] @ exact[two].T
+            half = exact[one] @ other_way[two].T
             half *= -1
             half += lengths[one, None] / 2
             half += lengths[None, two] / 2
             near = half <= np.minimum(most[one, None], most[None, two])
-            for row in np.flatnonzero(near.sum(1) > (start == other)):
+            if start == other:
+                np.fill_diagonal(near, False)
+            for row in np.flatnonzero(near.any(1)):
                 yield np.append(np.flatnonzero(near[row]) + other, row + start)
 
 

@@ -34,6 +34,8 @@ METHODS = ("knn", "probe")
 
 Features = NDArray[np.float32]  # (N, D), rows of length 1
 Labels = NDArray[np.int64]
+# Queries, known features and their labels to classes.
+Answer = Callable[[Features, Features, Labels], Labels]
 OnFeature = Callable[[str, int, int], None]  # which, how many are done, of how many
 
 
@@ -67,12 +69,13 @@ class LabelResult:
 class LabelReport:
     """An embedder and what it has to beat, on the same labels.
 
-    results: of the embedder; baselines: of each feature that needs no training; most_common:
-    the accuracy of always naming the class with the most labels.
+    vectors: of the embedder, (N, dim); results: of it; baselines: of each feature that needs
+    no training; most_common: the accuracy of always naming the class with the most labels.
     """
 
     pictures: LabelledPictures
     split: LabelSplit
+    vectors: Features
     results: Sequence[LabelResult]
     baselines: Mapping[str, Sequence[LabelResult]]
     most_common: float
@@ -102,15 +105,18 @@ def evaluate_labels(
         for name, maker in makers.items():
             rows[name].append(np.array(maker(images)))
 
-    pictures = read_labelled(found, embedder.card.preprocessing, take, on_progress)
-    untrained.close()
+    try:
+        pictures = read_labelled(found, embedder.card.preprocessing, take, on_progress)
+    finally:
+        untrained.close()
     split = split_by_content(pictures)
+    vectors = np.concatenate(rows[""])
     measured: dict[str, Sequence[LabelResult]] = {}
     for done, name in enumerate(makers):
         on_feature(name, done, len(makers))
         measured[name] = measure(np.concatenate(rows.pop(name)), pictures, split, settings)
     own = measured.pop("")
-    return LabelReport(pictures, split, own, measured, _most_common(pictures, split))
+    return LabelReport(pictures, split, vectors, own, measured, _most_common(pictures, split))
 
 
 def measure(
@@ -123,12 +129,18 @@ def measure(
     """Both methods at each share of the labels; features: (N, D) of the pictures."""
     known, labels = features[split.train], pictures.labels[split.train]
     queries, wanted = features[split.test], pictures.labels[split.test]
+    groups = pictures.groups[split.train]
     results = []
     for share in shares:
         times = _times(known, labels) if share < 1 else 1
         draws = [draw_labels(labels, share, seed) for seed in range(times)]
         for method in METHODS:
-            answer = _answerer(method, known[draws[0]], labels[draws[0]], settings)
+            first = draws[0]
+            classes = int(labels[first].max()) + 1
+            if method == "knn":
+                answer = _knn(classes, settings)
+            else:
+                answer = _probe(known[first], labels[first], classes, groups[first])
             found = [answer(queries, known[draw], labels[draw]) for draw in draws]
             right = np.stack(found) == wanted
             accuracy = accuracy_of(right, pictures.groups[split.test])
@@ -142,17 +154,13 @@ def _times(known: Features, labels: Labels) -> int:
     return DRAWS if known.size * (int(labels.max()) + 1) < _LARGE else FEW_DRAWS
 
 
-def _answerer(
-    method: str, known: Features, labels: Labels, settings: KnnSettings
-) -> Callable[[Features, Features, Labels], Labels]:
-    """A method: queries, known features and their labels to classes.
+def _knn(classes: int, settings: KnnSettings) -> Answer:
+    return lambda q, k, own: knn_classes(q, k, own, classes, settings)
 
-    What it has to choose it chooses on the first draw, for all draws.
-    """
-    classes = int(labels.max()) + 1
-    if method == "knn":
-        return lambda q, k, own: knn_classes(q, k, own, classes, settings)
-    strength = choose_strength(known, labels, classes)
+
+def _probe(known: Features, labels: Labels, classes: int, groups: Labels) -> Answer:
+    """What it has to choose it chooses on the first draw, for all draws."""
+    strength = choose_strength(known, labels, classes, groups)
     return lambda q, k, own: fit_probe(k, own, classes, strength).classes(q)
 
 

@@ -24,6 +24,8 @@ OnProgress = Callable[[int], None]  # how many pictures are done
 MAX_CSV_BYTES = 256 * 1024 * 1024
 _BATCH = 64
 _NO_CLASS = "it lies in no folder of a class"
+_NO_PICTURE = "no picture lies in it"
+_SEPARATORS = ",;\t"  # those of `vr label import`
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,9 @@ def find_labelled(source: Path, group_by: str = "none") -> LabelledFiles:
     """The pictures of a folder of class folders, or of a CSV file, in a fixed order.
 
     A class is a folder directly in `source`, with all pictures below it; a linked folder is
-    followed there and no deeper. A CSV file has the columns `path` (from its own folder) and
-    `label`, and may have `group`. group_by: "folder" keeps the pictures of one folder below
+    followed there and no deeper, and one without a picture is set aside. A CSV file has the
+    columns `path` (from its own folder) and `label`, and may have `group`; separators are
+    commas, semicolons or tabs. group_by: "folder" keeps the pictures of one folder below
     a class together. Raises InputError, also for fewer than two classes.
     """
     if not source.exists():
@@ -150,10 +153,13 @@ def _of_folder(source: Path, group_by: str) -> LabelledFiles:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            label = printable(Path(entry.name))
+            before = len(files)
             for path in _pictures(entry):
                 below = path.parent != entry and group_by == "folder"
-                files.append(LabelledFile(path, label, str(path.parent) if below else ""))
+                group = str(path.parent) if below else ""
+                files.append(LabelledFile(path, printable(entry.name), group))
+            if len(files) == before:
+                strays.append((printable(entry), _NO_PICTURE))
         elif _is_picture(entry):
             strays.append((printable(entry), _NO_CLASS))
     return LabelledFiles(source, tuple(files), tuple(strays))
@@ -184,7 +190,8 @@ def _of_csv(source: Path) -> LabelledFiles:
         raise InputError(f"{source} has more than {MAX_CSV_BYTES:,} bytes.", mend="Split it.")
     # Names are bytes: what is no UTF-8 stays what it is in the file system.
     text = source.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     try:
         return LabelledFiles(source.parent, tuple(_rows(source, rows)))
     except csv.Error as error:
@@ -201,7 +208,7 @@ def _rows(source: Path, rows: "csv.DictReader[str]") -> Iterator[LabelledFile]:
         name, label, group = (row.get(key) or "" for key in ("path", "label", "group"))
         if not name or not label or "\0" in name:
             raise InputError(f"{source}:{rows.line_num} lacks a path or a label.")
-        path, label = source.parent / name, printable(Path(label))
+        path, label = source.parent / name, printable(label)
         if path not in seen:
             seen[path] = label
             yield LabelledFile(path, label, group)

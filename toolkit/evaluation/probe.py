@@ -47,31 +47,23 @@ class LinearProbe:
         return np.asarray(self.scores(features).argmax(1), np.int64)
 
 
-def fit_probe(
+def choose_strength(
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     classes: int,
-    strength: float | None = None,
-) -> LinearProbe:
-    """Fit on features (N, D) of labels (N,), N at least 1. strength: C, None to choose it."""
-    if strength is None:
-        strength = choose_strength(features, labels, classes)
-    return _fit(features, labels, classes, strength)
-
-
-def choose_strength(
-    features: NDArray[np.float32], labels: NDArray[np.int64], classes: int
+    groups: NDArray[np.int64],
 ) -> float:
     """The C of most right answers over three folds, of equals the nearest to UNCHOSEN.
 
-    Of many classes those with most labels are compared, and of many labels some.
+    groups: (N,); what is of one stays in one fold, or copies would vouch for each other. Of many
+    classes those with most labels are compared, and of many labels some.
     """
     most = np.argsort(-np.bincount(labels, minlength=classes), kind="stable")[:_MOST_CLASSES]
     rows = np.random.default_rng(0).permutation(np.flatnonzero(np.isin(labels, most)))
     rows = rows[:_MOST_COMPARED]
     features, labels = features[rows], np.unique(labels[rows], return_inverse=True)[1]
     classes = int(labels.max()) + 1
-    folds = _folds(labels)
+    folds = _folds(labels, groups[rows])
     if not folds.any():
         return UNCHOSEN
     right = dict.fromkeys(STRENGTHS, 0)
@@ -79,28 +71,32 @@ def choose_strength(
         apart = folds == fold
         before = None
         for strength in STRENGTHS:
-            before = _fit(features[~apart], labels[~apart], classes, strength, before)
+            before = fit_probe(features[~apart], labels[~apart], classes, strength, before)
             right[strength] += int((before.classes(features[apart]) == labels[apart]).sum())
     return max(STRENGTHS, key=lambda strength: (right[strength], -abs(log(strength / UNCHOSEN))))
 
 
-def _folds(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The fold of each label: those of a class take turns."""
-    order = np.argsort(labels, kind="stable")
-    ordered = labels[order]
-    first = np.searchsorted(ordered, ordered)
-    folds = np.empty(len(labels), np.int64)
-    folds[order] = (np.arange(len(labels)) - first) % _FOLDS
-    return folds
+def _folds(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The fold of each label: the groups of a class take turns, in the order they come in."""
+    first, which = np.unique(groups, return_index=True, return_inverse=True)[1:]
+    order = np.lexsort((first, labels[first]))
+    ordered = labels[first][order]
+    turns = np.empty(len(first), np.int64)
+    turns[order] = (np.arange(len(first)) - np.searchsorted(ordered, ordered)) % _FOLDS
+    return turns[which]
 
 
-def _fit(
+def fit_probe(
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     classes: int,
-    strength: float,
+    strength: float = UNCHOSEN,
     before: LinearProbe | None = None,
 ) -> LinearProbe:
+    """Fit on features (N, D) of labels (N,), N at least 1.
+
+    strength: C; before: a probe of the same classes, from which the search begins.
+    """
     import torch
 
     products = features.size * classes

@@ -21,21 +21,22 @@ class ListClock:
         self._table.execute("PRAGMA journal_mode = OFF")
         self._table.execute("PRAGMA synchronous = OFF")
         self._table.execute(
-            "CREATE TABLE label (label INTEGER PRIMARY KEY, start REAL, patches INTEGER)"
+            "CREATE TABLE label (label TEXT PRIMARY KEY, start REAL, patches INTEGER) WITHOUT ROWID"
         )
         self._table.execute("BEGIN")
 
     def next_two(self, label: int) -> tuple[float, float]:
         """The times of the next query and positive of a label, seconds; no two are the same."""
+        name = str(label)  # SQLite's own numbers end at 64 bits
         row = self._table.execute(
-            "SELECT start, patches FROM label WHERE label = ?", (label,)
+            "SELECT start, patches FROM label WHERE label = ?", (name,)
         ).fetchone()
         if row is None:
             row = (LABEL_S * self.labels + FIRST_PAUSE_S * (self.labels > 0), 0)
-            self._table.execute("INSERT INTO label VALUES (?, ?, 0)", (label, row[0]))
+            self._table.execute("INSERT INTO label VALUES (?, ?, 0)", (name, row[0]))
             self.labels += 1
         start_s, patches = row
-        self._table.execute("UPDATE label SET patches = patches + 2 WHERE label = ?", (label,))
+        self._table.execute("UPDATE label SET patches = patches + 2 WHERE label = ?", (name,))
         query_s = start_s + PATCH_S * patches
         return round(query_s, 6), round(query_s + PATCH_S, 6)
 

@@ -14,7 +14,7 @@ from typing import IO
 from toolkit.errors import InputError
 
 MAX_LINE_BYTES = 8192
-_LINE = re.compile(rb"(?P<path>.*\S)\s+(?P<label>[+-]?[0-9]{1,18})", re.DOTALL)
+_LINE = re.compile(rb"(?P<path>.*\S)\s+(?P<label>[+-]?[0-9]{1,100})", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 
 

@@ -3,12 +3,20 @@
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from toolkit.errors import UsageError
 from toolkit.losses import loss_names
+from toolkit.preprocess import Channels
+
+if TYPE_CHECKING:
+    from toolkit.training.settings import TrainSettings
+
+# These take what the backbone is made for.
+OF_BACKBONE: dict[str, object] = {"size": 0, "dim": 0, "channels": ""}
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "channels": get_args(Channels),
     "loss": tuple(loss_names()),
     "positives": ("pair", "track", "augmentation"),
     "cameras": ("mixed", "one"),
@@ -21,8 +29,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 # Both ends are allowed.
 RANGES: dict[str, tuple[float, float]] = {
-    "size": (0, 4096),
-    "dim": (0, 65_536),
+    "size": (16, 4096),
+    "dim": (1, 65_536),
     "margin": (0, 100),
     "negatives": (1, 10**9),
     "hard_ratio": (0, 1),
@@ -54,10 +62,33 @@ def check_values(values: Mapping[str, Any], types: Mapping[str, type]) -> None:
     """Check each setting by itself. Raises UsageError, which names the first wrong one."""
     for name, value in values.items():
         _check_type(name, value, types[name])
+        if name in OF_BACKBONE and value == OF_BACKBONE[name]:
+            continue
         if name in CHOICES:
             check_choice(name, value, CHOICES[name])
         if name in RANGES:
             _check_range(name, value, *RANGES[name])
+
+
+def check_together(settings: "TrainSettings") -> None:
+    """Check what single settings do not show. Raises UsageError."""
+    if settings.pairs_per_track * 2 > settings.batch_pairs:
+        raise wrong(
+            "pairs_per_track",
+            settings.pairs_per_track,
+            f"Use at most half of batch_pairs ({settings.batch_pairs}): a batch needs 2 tracks.",
+        )
+    if settings.keep == "best" and settings.held_out == 0:
+        raise wrong("keep", settings.keep, "Use last, or hold something out to measure on.")
+    parts = (settings.hard_ratio, settings.rand_ratio)
+    drawn = sum(int(settings.negatives * part) for part in parts)
+    if settings.loss == "rank-hard" and settings.hard_after < 1 and not drawn:
+        raise wrong(
+            "negatives",
+            settings.negatives,
+            f"Use more, or a larger hard_ratio or rand_ratio: {parts[0]:g} and {parts[1]:g} of "
+            "them, rounded down, are none to learn from.",
+        )
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from toolkit.device import resolve_device
 from toolkit.errors import MissingError
 from toolkit.networks.backbones import build_backbone
 from toolkit.training.settings import TrainSettings
+from toolkit.training.union import check_compilable
 
 
 def uses_bfloat16(precision: str, device: str) -> bool:
@@ -18,19 +19,21 @@ def uses_bfloat16(precision: str, device: str) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def check_machine(settings: TrainSettings, device: str) -> str:
-    """The device, cpu or cuda, on which a run with these settings can be computed.
+def check_machine(settings: TrainSettings, device: str, world: int = 1) -> str:
+    """The device, cpu or cuda, on which `world` processes can compute a run with these settings.
 
     Nothing of the data is touched. Raises MissingError (no such device, no compiler) and
-    UsageError (a backbone that cannot take this size).
+    UsageError (a backbone that cannot take this size, or cannot be compiled for several).
     """
     device = resolve_device(device)
     size = settings.preprocessing
     if ":" not in settings.backbone:  # those of other packages may load weights
         with torch.device("meta"):
-            build_backbone(
+            backbone = build_backbone(
                 settings.backbone, dim=settings.embedding_dim, height=size.height, width=size.width
             )
+        if settings.compile and world > 1:
+            check_compilable(backbone)
     if settings.compile:
         _check_compiler(device)
     return device

@@ -1,6 +1,7 @@
 """`vr train`: from a folder of pair shards to a run."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,16 +73,29 @@ def train(
 
     Raises InputError (too little data), MissingError (no such device), MismatchError (the
     patches or settings are not those that the run began with), TrainingError (the loss is
-    no longer a number), Interrupted (resumable), StorageError.
+    no longer a number), Interrupted (resumable), StorageError (also where another process
+    trains this run).
 
     Where torchrun or `vr train --gpus` has started several processes, each of them calls this;
     only the first writes, measures and reports.
     """
+    with run.held() if current().rank == 0 else nullcontext():
+        return _train(patches, run, settings, resume, machine, on_progress)
+
+
+def _train(
+    patches: Path,
+    run: RunFolder,
+    settings: TrainSettings,
+    resume: bool,
+    machine: Machine,
+    on_progress: OnProgress | None,
+) -> TrainReport:
     begun = time.perf_counter()
     goes_on = resume and run.last.exists()
     if settings.init and not goes_on:
         check_initial(settings.backbone, settings.init)
-    device = check_machine(settings, machine.device)
+    device = check_machine(settings, machine.device, current().world)
     check_batch(settings.batch_pairs, current().world)
     settings = settings.resolved("bf16" if uses_bfloat16(settings.precision, device) else "fp32")
     with joined(device) as team:

@@ -4,11 +4,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from toolkit.errors import InputError, MismatchError, UsageError
+from toolkit.lock import holding
 from toolkit.training.settings import TrainSettings
 from toolkit.workspace import RUNS, atomic_folder, read_json, storage_errors, write_json
 
@@ -59,8 +61,7 @@ class RunFolder:
     @property
     def resume_command(self) -> str:
         """What takes an interrupted run up again."""
-        out = "" if self.path.parent == RUNS else f" --out {self.path.parent}"
-        return f"vr train --resume --name {self.path.name}{out}"
+        return resume_line("train", self.path)
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool) -> Self:
@@ -68,23 +69,7 @@ class RunFolder:
 
         Nothing is written or removed yet: an old run stays until the new one begins.
         """
-        if not re.fullmatch(r"\w[\w.+-]*", path.name) or path.name == LATEST:
-            raise UsageError(
-                f"{path.name!r} cannot be the name of a run.", mend="Use a plain word."
-            )
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
-            raise UsageError(f"{path} is in the way of a run.", mend="Use another --name.")
-        there = path.is_dir() and any(path.iterdir())
-        if there and not (path / "settings.json").is_file():
-            raise UsageError(
-                f"{path} is there and is no run; it is not replaced.",
-                mend="Choose another --name, or move it away.",
-            )
-        if there and not overwrite:
-            raise UsageError(
-                f"The run {path} exists.",
-                mend="Use --resume to go on, --overwrite to replace it, or another --name.",
-            )
+        check_free(path, "settings.json", overwrite=overwrite)
         return cls(path)
 
     def begin(
@@ -100,6 +85,10 @@ class RunFolder:
             new._write_settings(settings, data)
             if initial:
                 write_json(draft / INITIAL, dict(initial))
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep others from training or replacing the run. Raises StorageError if one does."""
+        return holding(self.path, f"the run {self.path}")
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -167,3 +156,45 @@ class RunFolder:
                 if number < len(lines):
                     raise MismatchError(f"{self.metrics}:{number} is no JSON: {error}.") from error
         return rows
+
+
+def run_path(folder: Path, name: str) -> Path:
+    """Where the run of a name lies: one folder below `folder`, never out of it.
+
+    Raises UsageError.
+    """
+    if not name or Path(name).name != name:
+        raise UsageError(
+            f"{name!r} cannot be the name of a run.",
+            mend="Use a plain word; --out says in which folder the runs lie.",
+        )
+    return folder / name
+
+
+def check_free(path: Path, mark: str, *, overwrite: bool) -> None:
+    """Refuse a place that no new run may take. Raises UsageError.
+
+    mark: the file that makes a folder a run of the same kind; only such a one is replaced.
+    """
+    if not re.fullmatch(r"\w[\w.+-]*", path.name) or path.name == LATEST:
+        raise UsageError(f"{path.name!r} cannot be the name of a run.", mend="Use a plain word.")
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{path} is in the way of a run.", mend="Use another --name.")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not (path / mark).is_file():
+        raise UsageError(
+            f"{path} is there and is no run of this kind; it is not replaced.",
+            mend="Choose another --name, or move it away.",
+        )
+    if not overwrite:
+        raise UsageError(
+            f"The run {path} exists.",
+            mend="Use --resume to go on, --overwrite to replace it, or another --name.",
+        )
+
+
+def resume_line(command: str, path: Path) -> str:
+    """What a user types to take up the run at `path` again; command: that which made it."""
+    out = "" if path.parent == RUNS else f" --out {path.parent}"
+    return f"vr {command} --resume --name {path.name}{out}"

@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
 
 from toolkit.embedding_torch import TorchEmbedder
-from toolkit.errors import Interrupted, TrainingError
+from toolkit.errors import Interrupted, StorageError, TrainingError
 from toolkit.evaluation.evaluate import Evaluation, embed_and_evaluate
 from toolkit.evaluation.retrieval import RetrievalMetrics
 from toolkit.model_card import ModelCard
@@ -80,7 +80,7 @@ class Session:
         """Train from `first` to the last step, measuring, logging and saving on the way."""
         with ExitStack() as stack:
             for observer in self.work.observers:
-                stack.callback(observer.close)
+                stack.enter_context(_closed_at_the_end(observer))
             self._run_steps(first)
 
     def _run_steps(self, first: int) -> None:
@@ -187,6 +187,18 @@ class Session:
             data_digest=self.work.data.record.digest,
             torch_rng=torch.get_rng_state(),
         )
+
+
+@contextmanager
+def _closed_at_the_end(observer: Observer) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        # What was raised before says more than what a full disk keeps from being closed.
+        with suppress(StorageError):
+            observer.close()
+        raise
+    observer.close()
 
 
 def _diverged(what: str, step: int) -> TrainingError:

@@ -8,7 +8,7 @@ from typing import Any, Self, get_type_hints
 from toolkit.errors import UsageError
 from toolkit.networks.backbones import backbone_defaults
 from toolkit.preprocess import Channels, Preprocessing
-from toolkit.training.checks import check_choice, check_values, wrong
+from toolkit.training.checks import check_choice, check_together, check_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +83,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         check_choice("recipe", self.recipe, tuple(RECIPES))
         check_values(self.as_json(), setting_types())
-        if self.pairs_per_track * 2 > self.batch_pairs:
-            raise wrong(
-                "pairs_per_track",
-                self.pairs_per_track,
-                f"Use at most half of batch_pairs ({self.batch_pairs}): a batch needs 2 tracks.",
-            )
-        if self.keep == "best" and self.held_out == 0:
-            raise wrong("keep", self.keep, "Use last, or hold something out to measure on.")
-        _ = self.preprocessing  # refuses an unknown backbone, an impossible size or channel
+        check_together(self)
+        _ = self.preprocessing  # refuses an unknown backbone
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -164,7 +164,7 @@ def share_layers(network: nn.Module, place: Place) -> None:
 
 def check_compilable(network: nn.Module) -> None:
     """Raise UsageError for BatchNorm: what it sends stalls in compiled graphs."""
-    if any(isinstance(layer, UnionBatchNorm) for layer in network.modules()):
+    if any(isinstance(layer, _BatchNorm) for layer in network.modules()):
         raise UsageError(
             "The setting compile is true, which does not go together with several processes "
             "for a backbone with BatchNorm.",

@@ -10,9 +10,9 @@ import numpy as np
 
 from toolkit.device import resolve_device
 from toolkit.embedding_torch import TorchEmbedder
-from toolkit.errors import MismatchError, UsageError
+from toolkit.errors import Interrupted, MismatchError, UsageError
 from toolkit.evaluation.labelled import find_labelled
-from toolkit.evaluation.probe import fit_probe
+from toolkit.evaluation.probe import choose_strength, fit_probe
 from toolkit.model_card import ModelCard
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.networks.saved import load_model, save_model
@@ -21,7 +21,7 @@ from toolkit.transfer.confusion import Measured
 from toolkit.transfer.head import ClassifierHead
 from toolkit.transfer.page import Story, write_page
 from toolkit.transfer.pictures import PictureStore
-from toolkit.transfer.run import LabelRecord, TransferFolder
+from toolkit.transfer.run import RECIPE, Base, LabelRecord, TransferFolder
 from toolkit.transfer.session import NOBODY, Sitting, Watch
 from toolkit.transfer.settings import HEAD, TransferSettings
 from toolkit.transfer.trainer import TransferTrainer
@@ -84,7 +84,7 @@ def transfer(
             f"{run.path} cannot take its own place.", mend="Use another --name, or another --from."
         )
     what, root = _prepared(source, base, run, settings, watch)
-    run.begin(settings, base, LabelRecord.of(source, root, what.store))
+    run.begin(settings, Base(base, what.card.fingerprint), LabelRecord.of(source, root, what.store))
     return _carry_out(what, device, watch, begun)
 
 
@@ -97,15 +97,16 @@ def resume(
 ) -> TransferReport:
     """Go on with an interrupted transfer from its last checkpoint, as if it had not stopped.
 
-    source: the labelled pictures, if they were moved. Raises MismatchError where they are not
-    those that it was begun with, and what `transfer` raises.
+    source: the labelled pictures, if they were moved. Raises MismatchError where they, or the
+    network of the run that it began from, are not those of the beginning, and what `transfer`
+    raises.
     """
     begun = time.perf_counter()
     device = resolve_device(device)
-    settings, base = run.read_settings()
+    settings, _ = run.read_settings()
     record = run.read_labels()
-    where = run.find(record.source, source)
-    what, _ = _prepared(where, run.find(str(base)), run, settings, watch)
+    base, where = run.find_base(), run.find_labels(record.source, source)
+    what, _ = _prepared(where, base, run, settings, watch)
     if what.store.digest() != record.digest:
         raise MismatchError(
             f"The labelled pictures are not those that {run.path} was begun with.",
@@ -126,6 +127,17 @@ def _prepared(
 
 
 def _carry_out(what: _Begun, device: str, watch: Watch, begun: float) -> TransferReport:
+    """As `_learn`; stopped at any moment it is a run that can go on."""
+    try:
+        return _learn(what, device, watch, begun)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Interrupted; what {what.run.path} had saved stays.",
+            mend=f"Go on with: {what.run.resume_command}",
+        ) from None
+
+
+def _learn(what: _Begun, device: str, watch: Watch, begun: float) -> TransferReport:
     """All steps from the last checkpoint on, or from the first; then what was best is kept."""
     goes_on = what.run.run.last.exists()
     head = _zeros(what) if goes_on else _probe(what, device)
@@ -164,7 +176,9 @@ def _probe(what: _Begun, device: str) -> ClassifierHead:
     embedder = TorchEmbedder(what.network, what.card, device)
     rows, pictures = what.store.split.train, what.store.pictures
     vectors = [embedder.embed(images) for images in what.store.batches(rows, _BATCH)]
-    probe = fit_probe(np.concatenate(vectors), pictures.labels[rows], len(pictures.classes))
+    known, labels, classes = np.concatenate(vectors), pictures.labels[rows], len(pictures.classes)
+    strength = choose_strength(known, labels, classes, pictures.groups[rows])
+    probe = fit_probe(known, labels, classes, strength)
     return ClassifierHead(pictures.classes, probe.weights, probe.biases)
 
 
@@ -182,7 +196,7 @@ def _save(
     else:
         lineage = {
             "run": what.run.path.name,
-            "recipe": "transfer",
+            "recipe": RECIPE,
             "step": best_step,
             "data": what.store.digest(),
             "init": {"source": str(what.base), "digest": what.card.fingerprint},

@@ -1,19 +1,19 @@
 """A transfer at rest: a run like any other, with a classifier beside the network."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from toolkit.errors import InputError, MismatchError, UsageError
-from toolkit.model_card import FILE_NAME
-from toolkit.training.run_folder import LATEST, RunFolder
+from toolkit.errors import InputError, MismatchError
+from toolkit.model_card import FILE_NAME, ModelCard
+from toolkit.training.run_folder import RunFolder, check_free, resume_line
 from toolkit.transfer.pictures import PictureStore
 from toolkit.transfer.settings import TransferSettings
-from toolkit.workspace import RUNS, atomic_folder, read_json, write_json
+from toolkit.workspace import atomic_folder, read_json, write_json
 
 SETTINGS_NAME, LABELS_NAME, PAGE_NAME = "transfer.json", "labels.json", "report.html"
+RECIPE = "transfer"  # in the lineage of a network that learned from labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,14 @@ def _below(root: Path, path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """What a transfer began from. path: the run, as it was given; fingerprint: its network's."""
+
+    path: Path
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransferFolder:
     """The paths of one transfer; checkpoints and metrics lie as in `toolkit.training`."""
 
@@ -104,8 +112,7 @@ class TransferFolder:
     @property
     def resume_command(self) -> str:
         """What takes an interrupted transfer up again."""
-        out = "" if self.path.parent == RUNS else f" --out {self.path.parent}"
-        return f"vr transfer --resume --name {self.path.name}{out}"
+        return resume_line("transfer", self.path)
 
     @property
     def is_finished(self) -> bool:
@@ -115,31 +122,20 @@ class TransferFolder:
     @classmethod
     def create(cls, path: Path, *, overwrite: bool) -> Self:
         """A place for a new transfer; `begin` makes it. Raises UsageError where one stands."""
-        if not re.fullmatch(r"\w[\w.+-]*", path.name) or path.name == LATEST:
-            raise UsageError(
-                f"{path.name!r} cannot be the name of a run.", mend="Use a plain word."
-            )
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
-            raise UsageError(f"{path} is in the way of a run.", mend="Use another --name.")
-        there = path.is_dir() and any(path.iterdir())
-        if there and not is_transfer(path):
-            raise UsageError(
-                f"{path} is there and was made by no `vr transfer`; it is not replaced.",
-                mend="Choose another --name, or move it away.",
-            )
-        if there and not overwrite:
-            raise UsageError(
-                f"The run {path} exists.",
-                mend="Use --resume to go on, --overwrite to replace it, or another --name.",
-            )
+        check_free(path, SETTINGS_NAME, overwrite=overwrite)
         return cls(path)
 
-    def begin(self, settings: TransferSettings, base: Path, labels: LabelRecord) -> None:
+    def begin(self, settings: TransferSettings, base: Base, labels: LabelRecord) -> None:
         """Put the new transfer in the place of whatever is there. Raises StorageError."""
         with atomic_folder(self.path) as draft:
             RunFolder(draft).checkpoints.mkdir()
             write_json(draft / LABELS_NAME, labels.as_json())
-            content = {"version": 1, "base": str(base), "settings": settings.as_json()}
+            content = {
+                "version": 1,
+                "base": str(base.path),
+                "base_fingerprint": base.fingerprint,
+                "settings": settings.as_json(),
+            }
             write_json(draft / SETTINGS_NAME, content)
 
     @classmethod
@@ -151,12 +147,13 @@ class TransferFolder:
             )
         return cls(path)
 
-    def read_settings(self) -> tuple[TransferSettings, Path]:
-        """The settings, and the run whose network it began from. Raises MismatchError."""
+    def read_settings(self) -> tuple[TransferSettings, Base]:
+        """The settings, and what it began from. Raises MismatchError."""
         path = self.path / SETTINGS_NAME
         content = read_json(path, "settings of a transfer")
         try:
-            return TransferSettings.from_json(content["settings"]), Path(content["base"])
+            settings = TransferSettings.from_json(content["settings"])
+            return settings, Base(Path(content["base"]), str(content["base_fingerprint"]))
         except (KeyError, TypeError) as error:
             raise MismatchError(f"{path} is no settings of a transfer: {error!r}.") from error
 
@@ -165,22 +162,38 @@ class TransferFolder:
         path = self.path / LABELS_NAME
         return LabelRecord.from_json(read_json(path, "record of labels"), path)
 
-    def find(self, noted: str, given: Path | None = None) -> Path:
-        """Where something noted lies now: `given`, or as noted, or below a folder above the run.
+    def find_labels(self, noted: str, given: Path | None = None) -> Path:
+        """Where the labelled pictures lie now: `given`, or as `_place` has it. MismatchError."""
+        place = self._place(Path(noted)) if given is None else given
+        if place is None or not place.exists():
+            raise MismatchError(
+                f"The labelled pictures of {self.path} are not at {given or noted}.",
+                mend="Bring them back, or say where they are: `vr export --patches FOLDER`, "
+                "`vr transfer --resume FOLDER`.",
+            )
+        return place
 
-        Raises MismatchError where there is nothing.
-        """
-        path = Path(noted)
-        above = () if path.is_absolute() else self.path.resolve().parents
-        tried = [path, *(folder / path for folder in above)] if given is None else [given]
-        for place in tried:
-            if place.exists():
-                return place
-        raise MismatchError(
-            f"The labelled pictures of {self.path} are not at {tried[0]}.",
-            mend="Bring them back, or say where they are: `vr export --patches FOLDER`, "
-            "`vr transfer --resume FOLDER`.",
-        )
+    def find_base(self) -> Path:
+        """The run that it began from, with the same network still. Raises MismatchError."""
+        noted = self.read_settings()[1]
+        place = self._place(noted.path)
+        if place is None or not (place / FILE_NAME).is_file():
+            raise MismatchError(
+                f"The run {noted.path} that {self.path} began from is not there.",
+                mend="Bring it back, or begin anew from another run.",
+            )
+        if ModelCard.read(place).fingerprint != noted.fingerprint:
+            raise MismatchError(
+                f"{place} holds another network than when {self.path} began from it.",
+                mend="Bring the old one back, or begin anew.",
+            )
+        return place
+
+    def _place(self, noted: Path) -> Path | None:
+        """Where something noted as it was given lies: from here, or below a folder above."""
+        above = () if noted.is_absolute() else self.path.resolve().parents
+        tried = (noted, *(folder / noted for folder in above))
+        return next((place for place in tried if place.exists()), None)
 
 
 def is_transfer(path: Path) -> bool:

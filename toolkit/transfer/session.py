@@ -74,6 +74,8 @@ class Sitting:
 
     def run_steps(self, first: int) -> None:
         """Learn from `first` to the last step. Raises Interrupted, TrainingError, StorageError."""
+        if first == 0:  # begun before and killed before its first checkpoint
+            self._run.run.metrics.unlink(missing_ok=True)
         batches = picks(self._rows, self._settings.batch, self._settings.seed, first)
         with MetricsLog(self._run.run, from_step=first) as log, stop_between_steps() as stop:
             if first == 0:

@@ -17,6 +17,7 @@ import deploy.engines
 from deploy.bundle import Bundle, read_bundle
 from deploy.engines import add_engines
 from deploy.proof.certificate import certify, check_gate
+from deploy.proof.classes import ClassAgreement
 from deploy.proof.parity import GATES, Parity
 from deploy.runtimes.onnx import OnnxEmbedder
 from deploy.tensorrt import Engine, EngineFile, EngineSettings, Profile
@@ -113,6 +114,14 @@ def test_few_patches_are_said_to_be_few(bundle: Bundle) -> None:
     with pytest.raises(QualityGateError) as caught:
         check_gate(many, gated, "onnxruntime cpu", "")
     assert "few" not in caught.value.problem
+
+
+def test_a_classifier_needs_more_labels_and_not_more_video(bundle: Bundle) -> None:
+    few = replace(GOOD, patches=54, classes=ClassAgreement(53 / 54, 0.6, 0.0, 0.01))
+    with pytest.raises(QualityGateError) as caught:
+        check_gate(few, replace(bundle, precision="fp16"), "onnxruntime cpu", "")
+    assert "more labelled pictures" in caught.value.problem
+    assert "video" not in caught.value.problem
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

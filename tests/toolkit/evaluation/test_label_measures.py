@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from toolkit.errors import UsageError
 from toolkit.evaluation.intervals import accuracy_of, class_mean
 from toolkit.evaluation.knn import KnnSettings, knn_classes
-from toolkit.evaluation.probe import STRENGTHS, UNCHOSEN, choose_strength, fit_probe
+from toolkit.evaluation.probe import STRENGTHS, UNCHOSEN, _folds, choose_strength, fit_probe
 
 Rows = NDArray[np.float32]
 
@@ -128,7 +128,7 @@ def test_shuffled_labels_are_worth_no_more_than_chance() -> None:
 
 def test_one_label_of_each_class_leaves_nothing_to_choose_by() -> None:
     features, labels = clusters(5, 1, 0.1)
-    assert choose_strength(features, labels, 5) == UNCHOSEN
+    assert choose_strength(features, labels, 5, np.arange(5)) == UNCHOSEN
     assert (fit_probe(features, labels, 5).classes(features) == labels).all()
 
 
@@ -137,11 +137,25 @@ def test_the_strength_is_that_of_most_right_answers() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(240) % 3
     noisy = unit(rng.normal(size=(240, 60)) + 0.35 * np.eye(3, 60)[labels])
-    assert choose_strength(noisy, labels, 3) < 100
+    assert choose_strength(noisy, labels, 3, np.arange(240)) < 100
     fine = rng.normal(size=(240, 2))
     angles = (np.arctan2(fine[:, 1], fine[:, 0]) // 0.35).astype(np.int64)
     sectors = angles - angles.min()
-    assert choose_strength(unit(fine), sectors, int(sectors.max()) + 1) >= 100
+    assert choose_strength(unit(fine), sectors, sectors.max() + 1, np.arange(240)) >= 100
+
+
+def test_copies_do_not_vouch_for_each_other() -> None:
+    """A group lies in one fold, and a class has as many groups in each fold, but for one."""
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 80, 400)
+    labels = rng.integers(0, 4, 80)[groups]
+    folds = _folds(labels, groups)
+    assert all(len(set(folds[groups == group].tolist())) == 1 for group in range(80))
+    for label in range(4):
+        times = [len(set(groups[(labels == label) & (folds == fold)])) for fold in range(3)]
+        assert sum(times) == len(set(groups[labels == label].tolist()))
+        assert max(times) - min(times) <= 1
+    assert not _folds(np.zeros(5, np.int64), np.full(5, 7)).any()
 
 
 def test_threads_are_as_before() -> None:
@@ -177,9 +191,47 @@ def test_draws_that_differ_widen_the_interval() -> None:
 
 
 @pytest.mark.parametrize("answer", [False, True])
-def test_one_picture_has_an_interval_of_no_width(answer: bool) -> None:
-    found = accuracy_of(np.array([[answer]]), np.array([5]))
-    assert (found.value, found.low, found.high) == (answer, answer, answer)
+@pytest.mark.parametrize("count", [1, 10, 100])
+def test_without_a_mistake_the_interval_is_wilsons(answer: bool, count: int) -> None:
+    """Wilson 1927: the shares that a share of 1 lies within 1.96 standard errors of."""
+    found = accuracy_of(np.full((1, count), answer), np.arange(count))
+    least = count / (count + 1.96**2)
+    ends = (least, 1.0) if answer else (0.0, 1 - least)
+    wanted = (float(answer), *ends)
+    assert (found.value, found.low, found.high) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_copies_add_nothing_where_all_is_right() -> None:
+    once = accuracy_of(np.ones((1, 12), np.bool_), np.arange(12))
+    copied = accuracy_of(np.ones((5, 60), np.bool_), np.repeat(np.arange(12), 5))
+    assert (once.low, once.high) == pytest.approx((copied.low, copied.high))
+
+
+def test_one_group_says_as_little_as_one_picture() -> None:
+    found = accuracy_of(np.array([[True, True, False, True]]), np.zeros(4, np.int64))
+    assert found.value == 0.75
+    assert found.high - found.low > 0.8
+
+
+# How hard the pictures are, how many groups of how many pictures, how many draws of the labels.
+# The old fault of all: an interval without width, 25 % of which held the truth.
+TRIALS = [(0.7, 40, 1, 1), (0.97, 10, 1, 1), (0.97, 60, 1, 1), (0.8, 40, 8, 1), (0.8, 60, 1, 5)]
+
+
+@pytest.mark.parametrize(("mean", "groups", "each", "draws"), TRIALS)
+def test_the_interval_holds_the_truth_as_often_as_it_says(
+    mean: float, groups: int, each: int, draws: int
+) -> None:
+    """Groups of pictures, and draws of labels, that are better or worse as a whole."""
+    rng = np.random.default_rng(3)
+    held = 0
+    for _ in range(600):
+        of_group = rng.beta(4 * mean, 4 * (1 - mean), groups).repeat(each)
+        of_draw = rng.uniform(0.7, 1.0, draws)[:, None] if draws > 1 else 1.0
+        right = rng.random((draws, groups * each)) < of_group * of_draw
+        found = accuracy_of(right, np.arange(groups).repeat(each))
+        held += found.low <= mean * (0.85 if draws > 1 else 1.0) <= found.high
+    assert held / 600 >= 0.925
 
 
 def test_the_mean_over_classes_counts_small_ones_as_much() -> None:

@@ -39,7 +39,7 @@ def test_a_class_is_a_folder_with_all_below_it(tmp_path: Path) -> None:
     assert [file.path.name for file in found.files] == ["a.png", "b.png", "c.PNG"]
     assert found.classes == ("cat", "dog")
     assert found.labels.tolist() == [0, 0, 1]
-    assert found.set_aside == ()
+    assert found.set_aside == ((str(tmp_path / "empty"), "no picture lies in it"),)
 
 
 def test_what_take_gets_is_the_pictures_in_their_order(tmp_path: Path) -> None:
@@ -115,6 +115,16 @@ def test_a_csv_file(tmp_path: Path) -> None:
     assert [Path(path).name for path, _ in found.set_aside] == ["missing.png"]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+def test_separators_and_labels_are_taken_as_they_stand(tmp_path: Path, separator: str) -> None:
+    labels = ["a", "a/", "./a", " a"]
+    for number in range(4):
+        save(tmp_path / f"{number}.png", number)
+    lines = [f"{number}.png{separator}{label}" for number, label in enumerate(labels)]
+    (tmp_path / "labels.csv").write_text("\n".join([f"path{separator}label", *lines]))
+    assert [file.label for file in read(tmp_path / "labels.csv").files] == labels
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -146,10 +156,13 @@ def test_copies_other_sizes_and_other_qualities_are_alike(tmp_path: Path) -> Non
     save(tmp_path / "y" / "large.png", 1, 200)
     save(tmp_path / "y" / "poor.jpg", 1, 64, quality=75)
     save(tmp_path / "y" / "other.png", 2, 64)
+    with Image.open(first) as picture:
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "y" / "mirror.png")
+        picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "y" / "upside.png")
     found = read(tmp_path)
     names = [file.path.name for file in found.files]
     together = {name for name, group in zip(names, found.groups, strict=True) if group == 0}
-    assert together == {"a.png", "copy.png", "large.png", "poor.jpg"}
+    assert together == {"a.png", "copy.png", "large.png", "poor.jpg", "mirror.png"}
 
 
 def test_pictures_of_a_folder_below_a_class_stay_together(tmp_path: Path) -> None:
@@ -169,10 +182,15 @@ def test_groups_are_those_of_a_plain_search_of_all_pairs() -> None:
     thumbnails = (middles + noise * rng.normal(size=(12, 4, THUMBNAIL, THUMBNAIL, 3))).reshape(
         48, THUMBNAIL, THUMBNAIL, 3
     )
-    thumbnails = np.concatenate([thumbnails, thumbnails[:5]]).clip(0, 255).astype(np.uint8)
-    flat = thumbnails.reshape(53, -1).astype(np.float64)
+    parts = thumbnails[:40], thumbnails[40:, :, ::-1], thumbnails[:5]  # 3 of 4 noises each way
+    thumbnails = np.concatenate(parts).clip(0, 255).astype(np.uint8)
+    flat, mirrored = (
+        rows.reshape(53, -1).astype(np.float64) for rows in (thumbnails, thumbnails[:, :, ::-1])
+    )
     most = np.minimum(NEAR, NEAR_PART * flat.std(1))
-    apart = np.sqrt(((flat[:, None] - flat[None]) ** 2).mean(2))
+    apart = np.sqrt(
+        [[min(((a - b) ** 2).mean() for b in ways) for ways in zip(flat, mirrored)] for a in flat]  # noqa: B905
+    )
     near = apart <= np.minimum(most[:, None], most[None]) + 1e-6
     wanted = list(range(53))
     for _ in range(53):  # until nothing changes: the least row that can be reached

@@ -244,6 +244,16 @@ def test_labels_say_what_is_different(folder, tmp_path):
     assert np.array_equal(build_gallery(pairs).relevant[:, 4:], np.eye(4, dtype=bool))
 
 
+def test_any_whole_number_is_a_label(folder, tmp_path):
+    large = [-(2**70), 2**64, 2**64 + 1, -(2**70)]
+    import_list(write_list(tmp_path, lines_of(large)), [folder], tmp_path / "out")
+    pairs = [s.pair for s in read_pairs(tmp_path / "out")]
+    tracks = [pair.track for pair in pairs]
+    assert [tracks.index(track) for track in tracks] == [0, 1, 2, 0]
+    assert len({pair.query.time_s for pair in pairs}) == 4
+    assert sorted(round(pair.query.time_s, 1) for pair in pairs) == [0.0, 0.0, 10.5, 20.5]
+
+
 @pytest.mark.parametrize("labels", ["track", "video"])
 def test_the_time_split_holds_out_whole_labels(folder, tmp_path, labels):
     order = [*range(15), *range(15)]  # every label comes again later

@@ -16,14 +16,23 @@ from toolkit.training.distributed import joined
 from toolkit.training.settings import TrainSettings
 from toolkit.training.step import Trainer
 
-# backbone, size, loss, pairs (odd: uneven shares), steps
+# backbone, size, loss, pairs (odd: uneven shares), steps, optimizer
 CASES = {
-    "small rank-hard 4": ("small", 32, "rank-hard", 4, 2),
-    "small rank-hard 5": ("small", 32, "rank-hard", 5, 2),
-    "small infonce 4": ("small", 32, "infonce", 4, 2),
-    "small infonce 5": ("small", 32, "infonce", 5, 2),
-    "alexnet rank-hard 5": ("alexnet", 67, "rank-hard", 5, 1),
-    "alexnet infonce 4": ("alexnet", 67, "infonce", 4, 1),
+    "small rank-hard 4": ("small", 32, "rank-hard", 4, 2, "sgd"),
+    "small rank-hard 5": ("small", 32, "rank-hard", 5, 2, "sgd"),
+    "small infonce 4": ("small", 32, "infonce", 4, 2, "sgd"),
+    "small infonce 5": ("small", 32, "infonce", 5, 2, "sgd"),
+    "small infonce 5 adamw": ("small", 32, "infonce", 5, 6, "adamw"),
+    "alexnet rank-hard 5": ("alexnet", 67, "rank-hard", 5, 1, "sgd"),
+    "alexnet infonce 4": ("alexnet", 67, "infonce", 4, 1, "sgd"),
+}
+
+# loss, pairs, seed: those whose ReLUs and hinges all lie further from 0 than rounding moves any.
+FLOAT32 = {
+    "infonce 4": ("infonce", 4, 2),
+    "infonce 5": ("infonce", 5, 45),
+    "rank-hard 4": ("rank-hard", 4, 2),
+    "rank-hard 5": ("rank-hard", 5, 45),
 }
 
 
@@ -40,10 +49,10 @@ def steps_of(team, device="cpu"):
     return {name: _case(team, device, *case) for name, case in CASES.items()}
 
 
-def _case(team, device, backbone, size, loss, pairs, steps):
+def _case(team, device, backbone, size, loss, pairs, steps, optimizer):
     settings = TrainSettings(
         backbone=backbone, size=size, dim=16, loss=loss, batch_pairs=pairs, precision="fp32",
-        optimizer="sgd", hard_after=0.0, rate=0.01,
+        optimizer=optimizer, hard_after=0.0, rate=0.01, ema=0.9,
     )  # fmt: skip
     torch.manual_seed(team.rank)  # the first process's weights are everybody's
     network = Precise(backbone, settings.preprocessing, 16).double()
@@ -60,8 +69,28 @@ def _case(team, device, backbone, size, loss, pairs, steps):
     return {
         "losses": losses,
         "gradients": {name: _some(p.grad) for name, p in network.named_parameters()},
-        "state": {name: _some(tensor) for name, tensor in network.state_dict().items()},
+        "state": {
+            f"{kind}.{name}": _some(tensor)
+            for kind, found in (("newest", network), ("average", trainer.result))
+            for name, tensor in found.state_dict().items()
+        },
     }
+
+
+def gradients_of(team, loss, pairs, seed, precision="float32"):
+    """Of one step of the small network, without augmentation."""
+    settings = TrainSettings(
+        size=16, dim=16, loss=loss, batch_pairs=pairs, precision="fp32", hard_after=0.0,
+        augment=False, seed=seed,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    if precision == "float64":
+        network = Precise("small", settings.preprocessing, 16).double()
+    else:
+        network = EmbeddingNetwork("small", settings.preprocessing, 16)
+    trainer = Trainer(network, settings, "cpu", team)
+    trainer.step(0, batch(seed, 16, pairs, team.share))
+    return {name: p.grad.double() for name, p in network.named_parameters()}
 
 
 def without_dropout(network):
@@ -113,5 +142,8 @@ if __name__ == "__main__":
             "steps": steps_of(team, device),
             "vote": _votes(team),
             "gathered": {pairs: _gathered(team, pairs, device) for pairs in (2, 3, 5, 8)},
+            "float32": {},
         }
+        if device == "cpu":
+            found["float32"] = {name: gradients_of(team, *case) for name, case in FLOAT32.items()}
     torch.save(found, Path(sys.argv[1]) / f"{team.rank}.pt")

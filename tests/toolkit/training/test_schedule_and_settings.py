@@ -80,13 +80,34 @@ def test_a_change_of_none_changes_nothing():
         ({"hard_ratio": 1.2}, "hard_ratio is 1.2"),
         ({"rate": float("nan")}, "rate is nan"),
         ({"held_out": 1.0}, "held_out is 1.0"),
-        ({"size": 8}, "8x8 pixels"),
-        ({"channels": "cmyk"}, "cmyk"),
+        ({"size": 8}, "size is 8"),
+        ({"size": 5000}, "size is 5000"),
+        ({"channels": "cmyk"}, "channels is 'cmyk'"),
+        ({"loss": "rank-hard", "negatives": 1}, "negatives is 1"),
+        ({"loss": "rank-hard", "hard_ratio": 0, "rand_ratio": 0.2}, "negatives is 4"),
     ],
 )
 def test_wrong_settings_name_themselves(wrong, message):
     with pytest.raises(UsageError, match=message):
         TrainSettings.from_recipe("modern", wrong)
+
+
+@pytest.mark.parametrize(
+    "enough",
+    [
+        {"negatives": 1, "hard_ratio": 1.0},
+        {"negatives": 1, "hard_after": 1.0},  # random ones to the end
+        {"negatives": 1, "loss": "infonce"},
+        {"negatives": 2},
+    ],
+)
+def test_negatives_are_enough_where_one_of_them_is_drawn(enough):
+    assert TrainSettings(**{"loss": "rank-hard", **enough}).negatives == enough["negatives"]
+
+
+@pytest.mark.parametrize("default", [{"size": 0}, {"dim": 0}, {"channels": ""}])
+def test_nothing_said_is_what_the_backbone_is_made_for(default):
+    assert TrainSettings(**default) == TrainSettings()
 
 
 def test_an_unknown_recipe_names_the_nearest():

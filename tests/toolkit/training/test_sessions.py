@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from toolkit.embedding_torch import TorchEmbedder
-from toolkit.errors import InputError, MissingError, UsageError
+from toolkit.errors import InputError, MissingError, StorageError, UsageError
 from toolkit.evaluation.evaluate import embed_and_evaluate
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.networks.saved import load_model
@@ -39,6 +39,17 @@ def test_what_cannot_be_computed_is_refused_before_any_data_is_looked_for(
 
 def test_the_smallest_alexnet_is_not_refused():
     assert check_machine(TrainSettings(backbone="alexnet", size=55), "cpu") == "cpu"
+
+
+def test_what_several_processes_cannot_compile_is_refused_before_anything_is_compiled(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    compiled = QUICK.changed(compile=True)
+    assert check_machine(compiled, "cpu", 1) == "cpu"
+    assert check_machine(compiled.changed(backbone="alexnet", size=55), "cpu", 2) == "cpu"
+    monkeypatch.setattr(torch, "compile", lambda _: pytest.fail("compiled"))
+    with pytest.raises(UsageError, match="compile is true"):
+        check_machine(compiled, "cpu", 2)
+    assert check_machine(QUICK, "cpu", 2) == "cpu"
 
 
 def test_a_missing_compiler_is_one_clear_error(tmp_path, monkeypatch):
@@ -124,6 +135,22 @@ def test_observers_are_closed_when_a_run_fails(learnable_patches, tmp_path, note
     with pytest.raises(ZeroDivisionError):
         train(learnable_patches, RunFolder(tmp_path / "r"), QUICK)
     assert notes.closed == 1
+
+
+def test_a_page_that_cannot_be_written_hides_no_earlier_error(
+    learnable_patches, tmp_path, notes, monkeypatch
+):
+    def full():
+        notes.closed += 1
+        raise StorageError("The disk is full.")
+
+    monkeypatch.setattr(notes, "close", full)
+    with pytest.raises(StorageError, match="The disk is full"):
+        train(learnable_patches, RunFolder(tmp_path / "whole"), QUICK)
+    monkeypatch.setattr(Trainer, "step", lambda *rest: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(learnable_patches, RunFolder(tmp_path / "failed"), QUICK)
+    assert notes.closed == 2
 
 
 def test_a_row_says_the_schedule_and_the_health(learnable_patches, tmp_path, notes):

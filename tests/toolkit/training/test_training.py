@@ -18,6 +18,7 @@ from toolkit.errors import (
     Interrupted,
     MismatchError,
     MissingError,
+    StorageError,
     TrainingError,
     UsageError,
 )
@@ -195,6 +196,23 @@ def test_a_run_is_not_overwritten_unasked(learnable_patches, tmp_path):
     train(learnable_patches, run, QUICK.changed(seed=9))
     assert run.read_settings().seed == 9
     assert max(row["step"] for row in run.read_metrics()) == 6
+
+
+def test_a_run_that_another_process_trains_is_left_alone(learnable_patches, tmp_path):
+    run = RunFolder.create(tmp_path / "r", overwrite=False)
+    with run.held():
+        with pytest.raises(StorageError, match=r"Another vr is writing the run .*/r"):
+            train(learnable_patches, run, QUICK)
+        assert not run.path.exists()
+        train(learnable_patches, RunFolder.create(tmp_path / "other", overwrite=False), QUICK)
+    run_at(tmp_path / "r", patches=learnable_patches)
+    before = weights(tmp_path / "r")
+    with run.held():
+        for resume in (False, True):
+            with pytest.raises(StorageError, match="Another vr"):
+                train(learnable_patches, run, run.read_settings(), resume=resume)
+    assert_same(weights(tmp_path / "r"), before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "other", "r"]
 
 
 @pytest.mark.parametrize("name", ["latest", "a b", "..", "a/"])

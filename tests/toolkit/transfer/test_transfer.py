@@ -13,7 +13,9 @@ from toolkit.embedding_torch import TorchEmbedder
 from toolkit.errors import Interrupted, MismatchError, TrainingError, UsageError
 from toolkit.evaluation.labelled import find_labelled
 from toolkit.evaluation.probe import LinearProbe
-from toolkit.networks.saved import load_model
+from toolkit.networks.embedder import EmbeddingNetwork
+from toolkit.networks.saved import load_model, save_model
+from toolkit.preprocess import Preprocessing
 from toolkit.training.checkpoint import load_checkpoint
 from toolkit.transfer import loop, session
 from toolkit.transfer.classifier import ClassifierNetwork
@@ -65,9 +67,9 @@ def test_fine_tuning_makes_another_network(
 ) -> None:
     """Begun with a layer that names everything alike, some epoch is better and is kept."""
 
-    def nothing(rows: np.ndarray, _: object, classes: int) -> LinearProbe:  # type: ignore[type-arg]
+    def nothing(rows: np.ndarray, _: object, classes: int, strength: float) -> LinearProbe:  # type: ignore[type-arg]
         weights = np.zeros((classes, rows.shape[1]), np.float32)
-        return LinearProbe(weights, weights[:, 0], 1.0)
+        return LinearProbe(weights, weights[:, 0], strength)
 
     monkeypatch.setattr(loop, "fit_probe", nothing)
     report = learn(labels, base, tmp_path / "run", "finetune", steps=40, rate=1e-3)
@@ -171,6 +173,50 @@ def test_other_pictures_are_no_way_to_go_on(labels: Path, base: Path, tmp_path: 
     assert resume(run, labels, device="cpu").measured.right == 1.0
 
 
+def test_another_network_is_no_way_to_go_on(
+    labels: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that it began from was trained anew in between."""
+    own = tmp_path / "base"
+    shutil.copytree(base, own)
+    stop_after(5, monkeypatch)
+    with pytest.raises(Interrupted):
+        learn(labels, own, tmp_path / "run", "head")
+    monkeypatch.undo()
+    run = TransferFolder.open(tmp_path / "run")
+    torch.manual_seed(4)
+    other = EmbeddingNetwork("small", Preprocessing(32, 32), dim=16).eval()
+    save_model(other, own, {"run": "base", "step": 3})
+    with pytest.raises(MismatchError, match="another network"):
+        resume(run, device="cpu")
+    shutil.rmtree(own)
+    with pytest.raises(MismatchError, match=r"base that .* began from is not there"):
+        resume(run, device="cpu")
+    shutil.copytree(base, own)
+    assert resume(run, device="cpu").measured.right == 1.0
+
+
+def test_a_start_that_was_killed_leaves_no_rows_behind(
+    labels: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its first checkpoint: what goes on is a new beginning."""
+
+    def killed(*_: object) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TransferTrainer, "step", killed)
+    with pytest.raises(Interrupted) as stopped:
+        learn(labels, base, tmp_path / "run", "head")
+    monkeypatch.undo()
+    run = TransferFolder.open(tmp_path / "run")
+    assert run.resume_command in str(stopped.value)
+    assert [row["step"] for row in run.run.read_metrics()] == [0]
+    resume(run, device="cpu")
+    whole = learn(labels, base, tmp_path / "whole", "head").run
+    steps = [[row["step"] for row in one.run.read_metrics()] for one in (run, whole)]
+    assert steps[0] == steps[1]
+
+
 def test_the_same_seed_gives_the_same_bits(labels: Path, base: Path, tmp_path: Path) -> None:
     runs = [learn(labels, base, tmp_path / name, "finetune").run for name in ("a", "b")]
     first, second = map(state_of, runs)
@@ -214,8 +260,6 @@ def test_no_other_run_is_replaced(base: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_that_do_not_fit_into_memory_are_read_again(labels: Path) -> None:
-    from toolkit.preprocess import Preprocessing
-
     found, spec = find_labelled(labels), Preprocessing(32, 32)
     whole = PictureStore(found, spec)
     short = PictureStore(found, spec, cache_bytes=7 * 32 * 32 * 3)

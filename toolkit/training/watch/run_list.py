@@ -11,11 +11,13 @@ from typing import Any
 
 from toolkit.errors import InputError, MismatchError, VrError
 from toolkit.training.run_folder import LATEST, RunFolder
-from toolkit.transfer.run import is_transfer
+from toolkit.transfer.run import SETTINGS_NAME, TransferFolder, is_transfer
+from toolkit.transfer.summary import transfer_facts
 from toolkit.workspace import read_json
 
 FINISHED, UNFINISHED, IMPORTED, DAMAGED = "finished", "unfinished", "imported", "damaged"
-_MARKS = ("settings.json", "model.json", "metrics.jsonl", "checkpoints")
+_SETTINGS = ("settings.json", SETTINGS_NAME)
+_MARKS = (*_SETTINGS, "model.json", "metrics.jsonl", "checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,9 @@ class RunSummary:
     begun_s and written_s: seconds since 1970, when it began and when it was last written;
     steps_done of steps; the recalls and what was never measured are None; alarm: what the last
     one said, or "" where there was none or the run recovered; problem: why a run is DAMAGED, or "".
+    A run of `vr transfer` has the recipe "transfer", a mode, the run it began from (base), the
+    number of pictures it learned from and of classes, and accuracies; of any other these are
+    empty.
     """
 
     name: str
@@ -40,6 +45,12 @@ class RunSummary:
     train_pairs: int = 0
     best_recall_at_1: float | None = None
     last_recall_at_1: float | None = None
+    mode: str = ""
+    base: str = ""
+    pictures: int = 0
+    classes: int = 0
+    best_accuracy: float | None = None
+    last_accuracy: float | None = None
     alarm: str = ""
     problem: str = ""
 
@@ -52,7 +63,7 @@ class RunSummary:
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
-    """The runs of `vr train` in a folder, the oldest first. Raises InputError without a folder."""
+    """The runs in a folder, the oldest first. Raises InputError without a folder."""
     if not folder.is_dir():
         raise InputError(
             f"There is no folder {folder}.", mend="Train a run first: vr train, or give its folder."
@@ -61,7 +72,7 @@ def list_runs(folder: Path) -> list[RunSummary]:
         summary_of(path)
         for path in folder.iterdir()
         if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
-        if any((path / mark).exists() for mark in _MARKS) and not is_transfer(path)
+        if any((path / mark).exists() for mark in _MARKS)
     ]
     return sorted(runs, key=lambda run: (run.begun_s, run.name))
 
@@ -97,8 +108,15 @@ def last_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _facts(run: RunFolder) -> dict[str, Any]:
-    settings = read_json(run.path / "settings.json", "run settings")
     rows = [row for row in run.read_metrics() if _is_row(row, run)]
+    come = {"state": _state(run), "steps_done": max((int(row["step"]) for row in rows), default=0)}
+    if is_transfer(run.path):
+        return come | transfer_facts(TransferFolder(run.path), rows)
+    return come | _facts_of_training(run, rows)
+
+
+def _facts_of_training(run: RunFolder, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    settings = read_json(run.path / "settings.json", "run settings")
     recalls = [row["recall@1"] for row in rows if isinstance(row.get("recall@1"), int | float)]
     said = [row for row in rows if "alarm" in row or "recovered" in row]
     try:
@@ -108,9 +126,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         raise MismatchError(f"{run.path / 'settings.json'} lacks a setting: {error}.") from error
     return {
         **facts,
-        "state": _state(run),
         "steps": steps,
-        "steps_done": max((int(row["step"]) for row in rows), default=0),
         "train_pairs": run.read_data().train_pairs,
         "best_recall_at_1": max(recalls, default=None),
         "last_recall_at_1": recalls[-1] if recalls else None,
@@ -129,12 +145,15 @@ def _state(run: RunFolder) -> str:
     if not card.exists():
         return UNFINISHED
     lineage = read_json(card, "model card").get("lineage")
-    return IMPORTED if isinstance(lineage, dict) and "source" in lineage else FINISHED
+    # A layer on a network that was imported has that network's lineage.
+    imported = isinstance(lineage, dict) and "source" in lineage and not is_transfer(run.path)
+    return IMPORTED if imported else FINISHED
 
 
 def _times(path: Path) -> tuple[float, float]:
     """When the settings were written, and the newest of what grows with a run."""
     grows = (path / "metrics.jsonl", path / "checkpoints" / "last.pt", path / "model.json")
-    times = [mark.stat().st_mtime for mark in (path / "settings.json", *grows) if mark.exists()]
+    marks = (*(path / name for name in _SETTINGS), *grows)
+    times = [mark.stat().st_mtime for mark in marks if mark.exists()]
     times = times or [path.stat().st_mtime]
     return times[0], max(times)

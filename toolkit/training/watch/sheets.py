@@ -25,12 +25,13 @@ def pair_sheet(pixels: Tensor) -> RgbImage:
     return sheet([[_cell(patches[2 * i]), _cell(patches[2 * i + 1])] for i in range(count)], 4)
 
 
-def hardest_sheet(pixels: Tensor, embeddings: Tensor, labels: Tensor) -> RgbImage | None:
+def hardest_sheet(pixels: Tensor, embeddings: Tensor, negatives: Tensor) -> RgbImage | None:
     """Anchor, positive and nearest negative of a batch, the hardest first; None without any.
 
-    pixels: float [2P, 3, H, W] of 0..255; embeddings: (2P, D); labels: (2P,).
+    pixels: float [2P, 3, H, W] of 0..255; embeddings: (2P, D); negatives: boolean (P, 2P), the
+    rows that may be negatives of each pair.
     """
-    triplets = hardest_triplets(embeddings.float().cpu(), labels.cpu())[:MOST_TRIPLETS]
+    triplets = hardest_triplets(embeddings.float().cpu(), negatives.cpu())[:MOST_TRIPLETS]
     if not triplets:
         return None
     rows = torch.tensor(triplets).flatten()
@@ -42,14 +43,13 @@ def hardest_sheet(pixels: Tensor, embeddings: Tensor, labels: Tensor) -> RgbImag
     return sheet(framed, 4)
 
 
-def hardest_triplets(embeddings: Tensor, labels: Tensor) -> list[tuple[int, int, int]]:
-    """Rows of anchor, positive and the nearest row of another label; hardest first.
+def hardest_triplets(embeddings: Tensor, negatives: Tensor) -> list[tuple[int, int, int]]:
+    """Rows of anchor, positive and the nearest row that may be its negative; hardest first.
 
     The hardest is the one whose negative is nearest when compared with its positive.
     """
     similarity = embeddings[0::2] @ embeddings.T
-    same = labels[0::2, None] == labels[None]
-    nearest, row = similarity.masked_fill(same, -torch.inf).max(1)
+    nearest, row = similarity.masked_fill(~negatives, -torch.inf).max(1)
     excess = nearest - (embeddings[0::2] * embeddings[1::2]).sum(1)
     order = excess.argsort(descending=True, stable=True).tolist()
     there = nearest.isfinite()

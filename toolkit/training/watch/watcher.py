@@ -112,7 +112,8 @@ class RunWatcher(Observer):
             return
         rows = slice(batch.first_row, batch.first_row + len(result.pixels))
         self._add("pairs", pair_sheet(result.pixels), done)
-        hardest = hardest_sheet(result.pixels, result.embeddings[rows], batch.labels[rows])
+        negatives = batch.negatives[rows.start // 2 : rows.stop // 2, rows]
+        hardest = hardest_sheet(result.pixels, result.embeddings[rows], negatives)
         if hardest is not None:
             self._add("hardest_negatives", hardest, done)
 

@@ -60,24 +60,28 @@ def test_triplets_are_those_of_a_loop_the_hardest_first():
     generator = torch.Generator().manual_seed(0)
     rows = torch.nn.functional.normalize(torch.randn(24, 5, generator=generator))
     labels = torch.arange(6).repeat_interleave(4)  # two pairs a track
+    negatives = labels[0::2, None] != labels[None]
+    negatives &= torch.rand(negatives.shape, generator=generator) < 0.7  # the rest is unknown
     wanted = []
     for anchor in range(0, 24, 2):
-        others = [j for j in range(24) if labels[j] != labels[anchor]]
+        others = [j for j in range(24) if negatives[anchor // 2, j]]
         nearest = max(others, key=lambda j: float(rows[anchor] @ rows[j]))
         excess = float(rows[anchor] @ rows[nearest] - rows[anchor] @ rows[anchor + 1])
         wanted.append((excess, (anchor, anchor + 1, nearest)))
     wanted.sort(key=lambda one: -one[0])
-    assert hardest_triplets(rows, labels) == [triplet for _, triplet in wanted]
+    assert hardest_triplets(rows, negatives) == [triplet for _, triplet in wanted]
 
 
 def test_a_batch_of_one_track_has_no_negatives():
-    assert hardest_triplets(torch.eye(4), torch.zeros(4)) == []
-    assert hardest_sheet(flat(4), torch.eye(4), torch.zeros(4)) is None
+    none = torch.zeros(2, 4, dtype=torch.bool)
+    assert hardest_triplets(torch.eye(4), none) == []
+    assert hardest_sheet(flat(4), torch.eye(4), none) is None
 
 
 def test_the_hardest_stand_in_a_red_frame():
     rows = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0.6, 0.8]])
-    sheet = hardest_sheet(flat(4), rows, torch.tensor([0, 0, 1, 1]))
+    negatives = torch.tensor([[False, False, True, True], [True, True, False, False]])
+    sheet = hardest_sheet(flat(4), rows, negatives)
     # Pair 0: its negative is row 3, 0.4 further than its positive. Pair 1: rows 0 and 1 are at
     # 0, its positive at 0.8. So pair 0 is the harder.
     assert [middle(sheet, place * CELL, 0)[0] for place in range(3)] == [10, 11, 13]
