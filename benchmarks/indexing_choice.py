@@ -50,7 +50,7 @@ def choice(bench: Bench) -> str:
     header = ["vectors", "index", "recall@10 stored", "recall@10", "index MB", "grown MB"]
     header += ["both / flat vectors", "grown with places MB", "all anonymous MB"]
     return (
-        '"recall@10 stored" is what the build measured, on vectors of the index; the other is of '
+        '"recall@10 stored" is what the build measured, on moved vectors of it; the other is of '
         f"{bench.queries} queries that are not in it. Memory is of a process that opened the index "
         f"and searched {_SEARCHES} times: the index's file, mapped, as far as it is in memory; how "
         "much the anonymous memory grew since FAISS was loaded, after searches for vectors alone "

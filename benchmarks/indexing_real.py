@@ -127,8 +127,8 @@ def _embed(bundle: Path) -> tuple[Embeddings, Embeddings]:
     generator = np.random.default_rng(0)
     vectors, queries = [], []
     for frame in frames(vtest()):
-        vectors.append(embed_images(embedder, list(_windows(frame.rgb))))
-        queries.append(embed_images(embedder, list(_others(frame.rgb, generator))))
+        vectors.append(embed_images(embedder, list(_windows(frame.rgb()))))
+        queries.append(embed_images(embedder, list(_others(frame.rgb(), generator))))
     embedder.close()
     return np.concatenate(vectors), np.concatenate(queries)
 

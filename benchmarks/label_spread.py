@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--plots", type=Path, help="folder for the curves, as SVG")
     options = parser.parse_args()
+    if options.plots:
+        options.plots.mkdir(parents=True, exist_ok=True)
     print(describe())
     print(f"- draws of labels: {options.draws}; intervals of 95 % over them (Student's t)\n")
     counts = [int(count) for count in options.labels.split(",")]

@@ -50,10 +50,14 @@ class PatchStore(Protocol):
         """The number of patches."""
         ...
 
-    def nearest(self, queries: Embeddings, count: int, only: Filter = ANY) -> Nearest:
+    def nearest(
+        self, queries: Embeddings, count: int, only: Filter = ANY, sure: int | None = None
+    ) -> Nearest:
         """The `count` patches of highest cosine for each of the queries (Q, D), unit length.
 
-        Fewer where there are not so many; what was removed is not among them.
+        sure: how many of them, from the best, are sought as surely as the recall of the index
+        says, the others as far as they turn up; None for all. Fewer where there are not so
+        many; what was removed is not among them.
         """
         ...
 

@@ -69,10 +69,12 @@ class FolderStore:
             segment.close()
         self._catalog.close()
 
-    def nearest(self, queries: Embeddings, count: int, only: Filter = ANY) -> Nearest:
+    def nearest(
+        self, queries: Embeddings, count: int, only: Filter = ANY, sure: int | None = None
+    ) -> Nearest:
         """The `count` patches of highest cosine for each query; see `PatchStore`."""
         parts = [
-            _found(segment, *segment.search(queries, min(count, len(segment.rows)), mask))
+            _found(segment, *segment.search(queries, min(count, len(segment.rows)), mask, sure))
             for segment, mask in zip(self._segments, self._allowed(only), strict=True)
         ]
         if len(parts) == 1:

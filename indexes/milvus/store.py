@@ -76,7 +76,13 @@ class MilvusStore:
         """Close the connection."""
         self._held.close()
 
-    def nearest(self, queries: Embeddings, count: int, only: Filter = ANY) -> Nearest:
+    def nearest(
+        self,
+        queries: Embeddings,
+        count: int,
+        only: Filter = ANY,
+        sure: int | None = None,  # noqa: ARG002 - all of them are
+    ) -> Nearest:
         """The `count` patches of highest cosine for each query; see `PatchStore`."""
         passing = self._condition(only)
         count = min(count, len(self))

@@ -4,6 +4,7 @@ A store knows no tracks and no exclusions. So more patches are looked up than ar
 what may not stand is passed over; where too few are left, more are looked up.
 """
 
+import math
 from collections.abc import Iterable
 
 from indexes.search.settings import SearchSettings
@@ -12,9 +13,11 @@ from toolkit.embedding import Embeddings
 
 Found = tuple[float, int, int]  # score, patch, thing, as `indexes.records.Nearest` has them
 
-# Of a track about so many patches are near a query at once: looking up more costs nearly
-# nothing, looking up again costs a search.
-_SIGHTINGS = 4
+# Of a track so many patches may be near a query at once: looking up more costs little, looking
+# up again costs a search. But where the k-th track is found by any of its sightings, missing
+# some of them is no loss: only the first of them are sought with the effort that is sure.
+_SIGHTINGS, _SURE = 16, 1.5
+_OWN = 4  # the same where only those of the query itself are passed over
 _SPARE = 8
 _WIDER = 4
 # Which of many equal patches come first depends on how deep a store looks. So all of them are
@@ -29,9 +32,9 @@ def best_of_each(
     """For each of the queries (Q, D), unit length, its k best patches, best first."""
     found: list[list[Found]] = [[] for _ in queries]
     rows = list(range(len(queries)))
-    depth = k * _SIGHTINGS if settings.group_tracks or settings.without else k + _SPARE
+    depth, sure = _first_look(k, settings)
     while rows:
-        near = store.nearest(queries[rows], depth, settings.only)
+        near = store.nearest(queries[rows], depth, settings.only, sure)
         all_seen = near.patches.shape[1] < depth
         columns = (near.scores.tolist(), near.patches.tolist(), near.things.tolist())
         again: list[int] = []
@@ -44,8 +47,15 @@ def best_of_each(
             if not (all_seen or enough or patches[-1] < 0 or scores[-1] < last):
                 again.append(row)
         rows = again
-        depth *= _WIDER
+        depth, sure = depth * _WIDER, sure * _WIDER
     return found
+
+
+def _first_look(k: int, settings: SearchSettings) -> tuple[int, int]:
+    """How many patches are looked up first, and how many of them are sought surely."""
+    if settings.group_tracks:
+        return k * _SIGHTINGS, math.ceil(k * _SURE)
+    return (k * _OWN, k * _OWN) if settings.without else (k + _SPARE, k)
 
 
 def best_of_all(

@@ -1,6 +1,7 @@
 """Make a segment that is searched without looking at every vector, and measure how well."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from indexes.vectors.keys import kind_of
 from indexes.vectors.recall import ask, held_out_rows, recall_of
 from indexes.vectors.segment import USUAL, OpenSegment
 from indexes.vectors.train import OnProgress, fill, no_progress, train
-from indexes.vectors.tune import tune
+from indexes.vectors.tune import Aim, tune
 from toolkit.drafts import close_draft, new_draft, sweep
 from toolkit.embedding import Embeddings, chunks
 from toolkit.workspace import atomic_file, storage_errors
 
 RECALL = f"recall@{AT}"
+ENOUGH = "enough_ms"
 _DRAFT = "new" + BASE
 _COPIED = 65_536
 _UNUSUAL_PERCENT = 1
+_HARDER = 0.01  # at least so much more is aimed at where too little was measured
 _GROWTH = 2  # trained again when there are so many times the vectors
 
 
@@ -69,9 +72,10 @@ def index_segment(
     """The segment whose exact vectors are written, with the index of the plan over them.
 
     Its files stay as they are and get one more. `settings` then has the effort that reaches
-    the recall of the plan on held-out queries, the recall measured on others, `recall` (what
-    was asked for), `usual_cosine` (with the tenth nearest) and `trained_on`. A recall that was
-    missed is no error: the caller compares.
+    the recall of the plan on some questions (`recall.ask`), the recall measured on others,
+    `recall` (what was asked for), `usual_cosine` (with the tenth nearest) and `trained_on`. A
+    recall that the latency of the plan does not allow is no error: `enough_ms` then says how
+    long a query would take that reaches it, by estimate.
     """
     if plan.kind == "flat":
         return flat
@@ -157,11 +161,20 @@ def _write(folder: Path, stem: str, index: Any) -> tuple[str, FileMark]:
 def _measured(
     opened: OpenSegment, base: Base, held_out: NDArray[np.int64], plan: IndexPlan
 ) -> dict[str, Any]:
-    """Tune on one half of the held-out queries and measure on the other."""
+    """Tune on one half of the questions and measure on the other."""
     questions = ask(opened.vectors, held_out)
-    tuned = tune(base, opened.vectors, questions.half(0), plan.recall)
-    opened.base, opened.effort = base, tuned.effort
-    measured = recall_of(questions.half(1), opened.search)
+    opened.base, aim = base, Aim(plan.recall, 1e6 * plan.latency_ms)
+    while True:
+        choice = tune(base, opened.vectors, questions.half(0), aim)
+        opened.effort = choice.used.effort
+        measured = recall_of(questions.half(1), partial(opened.search, sure=AT))
+        enough = measured is None or measured >= plan.recall
+        if enough or not choice.reached:
+            break
+        # The one half was easier than the other.
+        aim = replace(aim, recall=aim.recall + max(plan.recall - (measured or 0.0), _HARDER))
     known = {} if measured is None else {RECALL: measured}
+    if not enough:
+        known[ENOUGH] = choice.enough.cost_ns / 1e6
     usual = float(np.percentile(questions.least, _UNUSUAL_PERCENT))
-    return {**tuned.effort.as_json(), **known, "recall": plan.recall, USUAL: usual}
+    return {**choice.used.effort.as_json(), **known, "recall": plan.recall, USUAL: usual}

@@ -44,8 +44,12 @@ class Extent:
     cells: int
 
 
-def widen(effort: Effort, extent: Extent, count: int, allowed: int | None) -> Effort | None:
+def widen(
+    effort: Effort, extent: Extent, count: int, allowed: int | None, sure: int | None = None
+) -> Effort | None:
     """The effort for `count` neighbours among `allowed` rows; None: look at all of these.
+
+    sure: how many of them, from the best, have to be found as surely as ten; None for all.
 
     An effort is tuned for ten neighbours among all rows (allowed None). To find more of them,
     or those among a part of the rows, is to find a thing that lies deeper: ten among a fourth
@@ -56,11 +60,11 @@ def widen(effort: Effort, extent: Extent, count: int, allowed: int | None) -> Ef
     if allowed is not None and allowed * extent.dim <= _EXACT_NUMBERS:
         return None
     possible = extent.vectors if allowed is None else allowed
-    deeper = max(count / AT, 1.0) * extent.vectors / possible
+    deeper = max(min(sure or count, count) / AT, 1.0) * extent.vectors / possible
     rerank = max(count, math.ceil(effort.rerank * deeper**0.75))
     if extent.cells:
         # On average the cells must hold several times what is to be found in them.
-        enough = 4 * rerank * extent.cells / possible
+        enough = 4 * count * extent.cells / possible
         wider = Effort(math.ceil(max(effort.nprobe * deeper, enough)), 0, rerank)
         share = wider.nprobe / extent.cells
     else:

@@ -19,6 +19,7 @@ def make_base(key: str, dim: int) -> Any:
     except Exception as error:  # FAISS raises what its C++ throws, of several types
         raise _refused(key, f"FAISS makes no index of {dim} numbers of it") from error
     kind_of(base, key)
+    _check_transforms(base, key)
     without_polysemous(base)
     return base
 
@@ -34,6 +35,9 @@ def kind_of(base: Any, key: str) -> Kind:
     if isinstance(core, faiss.IndexHNSW):
         return _within(_links(core), "links", _MOST_LINKS, key, "hnsw")
     if isinstance(core, faiss.IndexIVF):
+        quantizer = faiss.downcast_index(core.quantizer)
+        if isinstance(quantizer, faiss.IndexHNSW):  # with none FAISS ends the process
+            _within(_links(quantizer), "links between its cells", _MOST_LINKS, key, "hnsw")
         return _within(core.nlist, "cells", _MOST_CELLS, key, _kind_of_cells(base, core))
     raise _refused(key, "it is no flat, HNSW or inverted index")
 
@@ -43,6 +47,16 @@ def _kind_of_cells(base: Any, core: Any) -> Kind:
     if isinstance(core, faiss.IndexIVFFlat) and not transforms_of(base):
         return "ivf-flat"
     return "ivf-sq" if isinstance(core, faiss.IndexIVFScalarQuantizer) else "ivf-pq"
+
+
+def _check_transforms(base: Any, key: str) -> None:
+    """What FAISS would complain of only when it is trained."""
+    faiss = load_faiss()
+    for one in transforms_of(base):
+        if isinstance(one, faiss.PCAMatrix | faiss.ITQTransform) and one.d_out > one.d_in:
+            raise _refused(key, f"it cannot make {one.d_out} numbers of {one.d_in}")
+        if isinstance(one, faiss.OPQMatrix) and one.d_out % one.M:
+            raise _refused(key, f"{one.d_out} numbers are not to be cut into {one.M} equal parts")
 
 
 def core_of(base: Any) -> Any:

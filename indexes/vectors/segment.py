@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 USUAL = "usual_cosine"
 _FILTERED = 0.9  # of all rows; where more are allowed, next to nothing was taken away
+_FAR, _FAR_COUNT = 1.5, 16 * AT  # so much farther than usual, and how hard is looked then
 _QUERIES = 1024  # searched at once, so that thousands take no more memory
 
 
@@ -53,23 +54,28 @@ class OpenSegment:
         return self._flat
 
     def search(
-        self, queries: Embeddings, count: int, allowed: NDArray[np.bool_] | None = None
+        self,
+        queries: Embeddings,
+        count: int,
+        allowed: NDArray[np.bool_] | None = None,
+        sure: int | None = None,
     ) -> Found:
         """The `count` rows of highest cosine with each of the queries (Q, D) of length 1.
 
         allowed: bool (N,), the rows that may be found, None for all; an array that is given
-        again must not have changed. Gives scores float32 (Q, count), exact and falling, and
-        rows int64 (Q, count), -1 with the score -inf where there are no more. As many are
-        found as there are: where an approximate search comes back with fewer, every allowed
-        row is looked at.
+        again must not have changed. sure: how many of the `count`, from the best, are sought
+        as surely as the recall says, the others as far as they turn up; None for all. Gives
+        scores float32 (Q, count), exact and falling, and rows int64 (Q, count), -1 with the
+        score -inf where there are no more. As many are found as there are: where an
+        approximate search comes back with fewer, every allowed row is looked at.
         """
         if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1] or count < 1:
             raise ValueError(f"{count} neighbours of {queries.shape} in {self.vectors.shape}")
         block = np.ascontiguousarray(queries, np.float32)
         among = self._among(allowed)
         if len(block) <= _QUERIES:
-            return self._search(block, count, among)
-        parts = [self._search(block[p], count, among) for p in chunks(len(block), _QUERIES)]
+            return self._search(block, count, among, sure)
+        parts = [self._search(block[p], count, among, sure) for p in chunks(len(block), _QUERIES)]
         scores, rows = zip(*parts, strict=True)
         return np.concatenate(scores), np.concatenate(rows)
 
@@ -88,12 +94,14 @@ class OpenSegment:
             last = self._last = Allowed(mask)
         return None if last.is_all else last
 
-    def _search(self, queries: Embeddings, count: int, allowed: Allowed | None) -> Found:
+    def _search(
+        self, queries: Embeddings, count: int, allowed: Allowed | None, sure: int | None
+    ) -> Found:
         with threads_for(len(queries)):
             effort = None
             if self.base is not None:
                 possible = None if allowed is None else allowed.count
-                effort = widen(self.effort, self.base.extent, count, possible)
+                effort = widen(self.effort, self.base.extent, count, possible, sure)
             if self.base is None or effort is None:
                 return self._search_exact(queries, count, allowed)
             scores, rows = self.base.search(queries, count, effort, allowed)
@@ -114,22 +122,45 @@ class OpenSegment:
         scores: NDArray[np.float32],
         rows: NDArray[np.int64],
     ) -> None:
-        """Search exactly, in place, where an approximate search is not to be trusted.
+        """Search once more, in place, where an approximate search is not to be trusted.
 
-        That is where fewer rows came back than there are, and where a filter has left a query
-        without the neighbours that vectors of this index have: the recall that was measured is
-        of queries that have them.
+        That is where fewer rows came back than there are, and where a query has not the
+        neighbours that are usual in this index: the recall that was measured is of queries that
+        have them. A filter can take them away, and then every allowed row is looked at; a query
+        that looks like nothing in the index has none, and many cells are as near to it.
         """
         count = rows.shape[1]
         possible = min(count, len(self) if allowed is None else allowed.count)
+        is_filtered = allowed is not None and allowed.count < _FILTERED * len(self)
+        floor = 1 - (1 if is_filtered else _FAR) * (1 - self.usual_cosine)
+        if (scores[:, possible - 1] >= floor).all():
+            return  # so it is nearly always
         doubtful = rows[:, possible - 1] == NONE
-        if allowed is not None and allowed.count < _FILTERED * len(self):
-            doubtful |= scores[:, min(possible, AT) - 1] < self.usual_cosine
+        far = scores[:, min(possible, AT) - 1] < floor
+        if is_filtered:
+            doubtful |= far
+        else:
+            self._look_harder(queries, allowed, (scores, rows), np.flatnonzero(far & ~doubtful))
         if doubtful.any():
             those = np.flatnonzero(doubtful)
             again = np.ascontiguousarray(queries[those])
             exact = search_exact(self._flat, self.vectors, again, count, allowed)
             scores[those], rows[those] = exact
+
+    def _look_harder(
+        self, queries: Embeddings, allowed: Allowed | None, found: Found, those: NDArray[np.intp]
+    ) -> None:
+        """Find those of the queries again, in place, with far more effort."""
+        if not len(those) or self.base is None:
+            return
+        scores, rows = found
+        again, count = np.ascontiguousarray(queries[those]), rows.shape[1]
+        effort = widen(self.effort, self.base.extent, max(count, _FAR_COUNT), None)
+        if effort is None:
+            found = search_exact(self._flat, self.vectors, again, count, allowed)
+        else:
+            found = self.base.search(again, count, effort, allowed)
+        scores[those], rows[those] = found
 
 
 def open_segment(folder: Path, segment: Segment, dim: int, device: str = "cpu") -> OpenSegment:

@@ -28,6 +28,7 @@ from indexes.plan.costs import TRAINED_A_CELL, TRAINING_ROUNDS
 from indexes.vectors.exact import gather
 from indexes.vectors.keys import core_of, make_base, transforms_of
 from indexes.vectors.load import load_faiss, one_thread
+from indexes.vectors.recall import held_out_rows
 from toolkit.embedding import Embeddings, chunks
 from toolkit.errors import UsageError
 
@@ -36,6 +37,7 @@ OnProgress = Callable[[str, int, int], None]  # what is done, done, of how many
 _CODE_VECTORS, _CODE_ROUNDS = 16_384, 10
 _FAST_NUMBERS, _GAIN = 131_072, 8
 _ROTATION_ROUNDS, _ROTATION_FIRST_ROUNDS = 4, 20
+_ROTATION_CODES = 256  # that FAISS trains a rotation with, whatever codes follow it
 _ADDED = 32_768
 _SEED = 1234
 
@@ -61,9 +63,30 @@ def train(key: str, vectors: Embeddings, held_out: NDArray[np.int64]) -> Any:
     index = make_base(key, vectors.shape[1])
     if index.is_trained:
         return index
+    _check_enough(key, index, len(vectors), len(held_out))
+    try:
+        return _trained(index, vectors, held_out)
+    except RuntimeError as error:  # a key that FAISS makes need not be one that it can train
+        raise UsageError(
+            f"The index key {key!r} cannot be used: FAISS cannot train it with {len(vectors)} "
+            f"vectors ({_reason(error)}).",
+            mend="Give another key, or none and let the plan choose.",
+        ) from error
+
+
+def check_key(key: str, dim: int, vectors: int | None) -> None:
+    """Whether an index of a key can be made of vectors, as far as that is known before it is.
+
+    vectors: how many there will be, None where nobody knows. Raises UsageError.
+    """
+    index = make_base(key, dim)
+    if vectors is not None and not index.is_trained:
+        _check_enough(key, index, vectors, len(held_out_rows(vectors)))
+
+
+def _trained(index: Any, vectors: Embeddings, held_out: NDArray[np.int64]) -> Any:
     core = core_of(index)
     codes = _code_vectors(core)
-    _check_enough(key, core, len(vectors) - len(held_out))
     sample = _sample(vectors, held_out, max(getattr(core, "nlist", 0) * TRAINED_A_CELL, codes))
     for transform in transforms_of(index):
         sample = _through(transform, sample, codes)
@@ -84,15 +107,23 @@ def fill(index: Any, vectors: Embeddings, first: int, on_progress: OnProgress) -
         on_progress("adding", first + part.stop, len(vectors))
 
 
-def _check_enough(key: str, core: Any, vectors: int) -> None:
+def _check_enough(key: str, index: Any, vectors: int, held_out: int) -> None:
+    core, faiss = core_of(index), load_faiss()
     product = getattr(core, "pq", None)
-    least = max(int(getattr(core, "nlist", 0)), 0 if product is None else int(product.ksub))
-    if vectors < least:
+    rotated = any(isinstance(one, faiss.OPQMatrix) for one in transforms_of(index))
+    codes = 0 if product is None else int(product.ksub)
+    least = max(int(getattr(core, "nlist", 0)), codes, _ROTATION_CODES if rotated else 0)
+    if vectors - held_out < least:
         raise UsageError(
             f"The index key {key!r} cannot be used: it has {least} cells or codes to train, and "
-            f"{vectors} vectors are too few.",
+            f"{vectors} vectors are too few ({held_out} of them are kept to measure it).",
             mend="Give a key with fewer, or none and let the plan choose.",
         )
+
+
+def _reason(error: RuntimeError) -> str:
+    """What FAISS says, without the places in its source."""
+    return str(error).rpartition("failed: ")[2].strip().rstrip(".") or type(error).__name__
 
 
 def _code_vectors(core: Any) -> int:
