@@ -32,7 +32,8 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", mend="Mend or remove it.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read: {reason}.", mend="Mend or remove it.") from error
     return _checked(content, command, path, "")
 
 

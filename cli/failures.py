@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from cli.early import asks_for_json
 from cli.output import complain, emit, unwritable
 from toolkit.errors import Interrupted, StorageError, UsageError, VrError
 
@@ -17,6 +18,8 @@ _BROKEN_PIPE = 1
 def run_command(command: Any, arguments: list[str], **settings: Any) -> int:
     """Run a command and return its exit code (0 to 6, and 130; docs/cli.md)."""
     as_json = asks_for_json(arguments)
+    if "" in arguments:
+        return report(_empty(arguments), as_json=as_json)
     try:
         result = command.main(arguments, prog_name="vr", standalone_mode=False, **settings)
     except typer.TyperException as error:
@@ -39,17 +42,20 @@ def run_command(command: Any, arguments: list[str], **settings: Any) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _empty(arguments: list[str]) -> UsageError:
+    """As a path it would be the current folder, as a pattern nothing: nobody means either."""
+    before = arguments[arguments.index("") - 1] if arguments[0] else "vr"
+    return UsageError(
+        f"An empty text was given after {before}.",
+        mend="Give a value, or leave it out; perhaps a variable of the shell is not set.",
+    )
+
+
 def _is_ours(error: OSError) -> bool:
     """Whether a command of ours was at work, and not typer, which prints the help by itself."""
     frames = traceback.walk_tb(error.__traceback__)
     modules = [frame.f_globals.get("__name__", "") for frame, _ in frames]
     return any(module.startswith("cli.") for module in modules[1:])
-
-
-def asks_for_json(arguments: list[str]) -> bool:
-    """Whether `--json` is among the flags; behind `--` it would be the name of a file."""
-    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--json" in flags
 
 
 def report(error: VrError, *, as_json: bool) -> int:

@@ -1,7 +1,9 @@
 """The flags of `vr index` that say what an index may take, and what is told of its plan."""
 
+import math
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,44 +13,37 @@ from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
     from indexes.build.budget import Wish
+    from indexes.info import IndexInfo
     from indexes.plan.choose import IndexPlan
 
-_BUDGET = "What the index may take (kept for later builds)"
+_budget = partial(typer.Option, rich_help_panel="What the index may take (kept for later builds)")
 
 Memory = Annotated[
     str | None,
-    typer.Option(
+    _budget(
         metavar="SIZE",
         help="That searching may hold: 500M, 4G.",
         show_default="as little as the rest allows",
-        rich_help_panel=_BUDGET,
     ),
 ]
 Latency = Annotated[
     str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Of one query on one core: 10ms.",
-        show_default="10ms",
-        rich_help_panel=_BUDGET,
-    ),
+    _budget(metavar="TIME", help="Of one query on one core: 10ms.", show_default="10ms"),
 ]
 Recall = Annotated[
     float | None,
-    typer.Option(
+    _budget(
         metavar="SHARE",
         help="Of the true ten nearest that must be found, up to 1.",
         show_default="0.95",
-        rich_help_panel=_BUDGET,
     ),
 ]
 IndexKey = Annotated[
     str | None,
-    typer.Option(
+    _budget(
         metavar="KEY",
         help="FAISS's factory key of the very index to make, whatever it takes.",
         show_default="chosen by the rest",
-        rich_help_panel=_BUDGET,
     ),
 ]
 Wait = Annotated[
@@ -100,15 +95,15 @@ def say_plan(plan: "IndexPlan") -> None:
         say(f"  {plain(reason)}")
 
 
-def recall_note(content: dict[str, Any]) -> str:
-    """What to say where the index finds less than was asked for; empty where it does not.
-
-    content: the contract of `index`.
-    """
-    measured, asked = content["measured_recall@10"], content["budget"]["recall"]
+def recall_note(info: "IndexInfo") -> str:
+    """What to say where the index finds less than was asked for; empty where it does not."""
+    measured, asked = info.recall_at_10, info.wish.budget.recall
     if measured is None or measured >= asked:
         return ""
+    ways = "--memory SIZE"
+    if info.enough_ms is not None:
+        ways = f"--latency {math.ceil(info.enough_ms * 100) / 100:g}ms, or {ways}"
     return (
         f"the index finds {measured:.1%} of the true ten nearest, less than the {asked:.1%} that "
-        "were asked for; more memory allows more: vr index compact --memory SIZE"
+        f"were asked for; what allows more: vr index compact {ways}"
     )

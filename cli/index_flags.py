@@ -1,6 +1,7 @@
 """The flags of `vr index` that say how sources become patches."""
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,67 +13,59 @@ if TYPE_CHECKING:
 
 SOURCES = "Images, videos, pair shards, folders of them, or tables of vectors (.npy, .parquet)."
 
-_PICTURES = "Pictures, and sampled frames of videos"
-_VIDEOS = "Videos"
+_pictures = partial(typer.Option, rich_help_panel="Pictures, and sampled frames of videos")
+_videos = partial(typer.Option, rich_help_panel="Videos")
 
 Grid = Annotated[
     str | None,
-    typer.Option(
+    _pictures(
         metavar="ROWSxCOLS",
         help="Cut each into a grid: 3x3, or several as 1x1,2x2,4x4.",
         show_default="the whole picture",
-        rich_help_panel=_PICTURES,
     ),
 ]
 Windows = Annotated[
     str | None,
-    typer.Option(
-        metavar="PIXELS",
-        help="Cut square windows of this side from each, or of several: 128,256.",
-        rich_help_panel=_PICTURES,
+    _pictures(
+        metavar="PIXELS", help="Cut square windows of this side from each, or of several: 128,256."
     ),
 ]
 Overlap = Annotated[
     float | None,
-    typer.Option(
+    _pictures(
         metavar="SHARE",
         help="How much of its side a window shares with the next, 0 to 0.95.",
         show_default="0.5",
-        rich_help_panel=_PICTURES,
     ),
 ]
 Dense = Annotated[
     bool,
-    typer.Option(
+    _pictures(
         "--dense",
         help="Every window of each, by the dense graph of the bundle; an index of such windows "
         "holds nothing else.",
-        rich_help_panel=_PICTURES,
     ),
 ]
 Every = Annotated[
     float | None,
-    typer.Option(
+    _videos(
         metavar="SECONDS",
         help="Take a frame so often, whole or cut as above.",
         show_default="the moving regions",
-        rich_help_panel=_VIDEOS,
     ),
 ]
 Camera = Annotated[
     str | None,
-    typer.Option(
+    _videos(
         help="Name of the one camera that filmed all of these.",
         show_default="each video is a camera of its own",
-        rich_help_panel=_VIDEOS,
     ),
 ]
 CameraPattern = Annotated[
     str | None,
-    typer.Option(
+    _videos(
         help="Where the camera's name stands in the path of each video and picture, such as "
-        "'footage/{camera}/*'.",
-        rich_help_panel=_VIDEOS,
+        "'footage/{camera}/*'."
     ),
 ]
 

@@ -8,6 +8,9 @@ import typer
 from toolkit.workspace import EXPORTED, INDEX, PATCHES, RUNS
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if any.")
@@ -39,3 +42,8 @@ DEFAULT_RUNS = RUNS
 DEFAULT_LATEST = RUNS / "latest"
 DEFAULT_EXPORTED = EXPORTED
 DEFAULT_INDEX = INDEX
+
+
+def faiss_device(device: str) -> str:
+    """Where an index is searched, trained and filled: on the GPU only if asked for by name."""
+    return "cuda" if device == "cuda" else "cpu"

@@ -95,7 +95,10 @@ def show_line(text: str) -> None:
 def _stdout_errors() -> Iterator[None]:
     """Raises StorageError where stdout is closed or full; BrokenPipeError passes through."""
     if sys.stdout is None:
-        raise StorageError("Cannot write the result: the standard output is closed.")
+        raise StorageError(
+            "Cannot write the result: the standard output is closed.",
+            mend="Leave it open, or send it to a file.",
+        )
     try:
         yield
     except BrokenPipeError:

@@ -1,6 +1,7 @@
 """The flags of `vr search`, what may not stand together, and what they ask for."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
     from indexes.records import Filter
     from indexes.search.settings import SearchSettings
 
-_QUERY = "What to look for"
-_ONLY = "Where to look"
-_HITS = "The hits"
-_MANY = "Thousands of queries"
+_query = partial(typer.Option, rich_help_panel="What to look for")
+_only = partial(typer.Option, rich_help_panel="Where to look")
+_hits = partial(typer.Option, rich_help_panel="The hits")
+_many = partial(typer.Option, rich_help_panel="Thousands of queries")
 
 Examples = Annotated[
     list[str] | None,
@@ -26,125 +27,93 @@ Examples = Annotated[
 ]
 BoxText = Annotated[
     str | None,
-    typer.Option(
-        "--box",
-        metavar="X0,Y0,X1,Y1",
-        help="Look for this region of it, in pixels.",
-        rich_help_panel=_QUERY,
-    ),
+    _query("--box", metavar="X0,Y0,X1,Y1", help="Look for this region of it, in pixels."),
 ]
 Ids = Annotated[
     list[int] | None,
-    typer.Option("--id", metavar="ID", help="Look for an indexed patch.", rich_help_panel=_QUERY),
+    _query("--id", metavar="ID", help="Look for an indexed patch."),
 ]
 Negatives = Annotated[
     list[str] | None,
-    typer.Option(
-        "--not",
-        metavar="IMAGE|ID",
-        help="Keep away from this picture, moment or patch.",
-        rich_help_panel=_QUERY,
-    ),
+    _query("--not", metavar="IMAGE|ID", help="Keep away from this picture, moment or patch."),
 ]
 CombineHow = Annotated[
     Literal["mean", "all"],
-    typer.Option(
+    _query(
         "--combine",
         help="Several pictures: mean looks for what they have in common, all for each of them; "
         "a hit counts by the one it is nearest to.",
-        rich_help_panel=_QUERY,
     ),
 ]
 ExcludeOwn = Annotated[
     bool,
-    typer.Option(
-        "--exclude-own",
-        help="Leave out the patches that show the query itself, and their tracks.",
-        rich_help_panel=_QUERY,
+    _query(
+        "--exclude-own", help="Leave out the patches that show the query itself, and their tracks."
     ),
 ]
 Sources = Annotated[
     list[str] | None,
-    typer.Option(
-        "--source",
-        metavar="GLOB",
-        help="Only of sources with such a path, or such a name.",
-        rich_help_panel=_ONLY,
-    ),
+    _only("--source", metavar="GLOB", help="Only of sources with such a path, or such a name."),
 ]
 Cameras = Annotated[
     list[str] | None,
-    typer.Option("--camera", metavar="NAME", help="Only of this camera.", rich_help_panel=_ONLY),
+    _only("--camera", metavar="NAME", help="Only of this camera."),
 ]
 Times = Annotated[
     str | None,
-    typer.Option(
+    _only(
         "--time",
         metavar="FROM-TO",
         help="Only of this part of the videos: seconds or a clock, 10-20, 1:00-, -0:30.",
-        rich_help_panel=_ONLY,
     ),
 ]
 Labels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="NAME", help="Only of this label.", rich_help_panel=_ONLY),
+    _only("--label", metavar="NAME", help="Only of this label."),
 ]
 AllowPartial = Annotated[
     bool,
-    typer.Option(
+    _only(
         "--allow-partial",
         help="Search what is whole of a damaged index, and say what was left out.",
-        rich_help_panel=_ONLY,
     ),
 ]
-Top = Annotated[
-    int, typer.Option("--top", "-k", min=1, help="How many hits.", rich_help_panel=_HITS)
-]
+Top = Annotated[int, _hits("--top", "-k", min=1, help="How many hits.")]
 Group = Annotated[
     Literal["track", "none"],
-    typer.Option(
-        "--group",
-        help="track: one hit a track, its best; none: every patch.",
-        rich_help_panel=_HITS,
-    ),
+    _hits("--group", help="track: one hit a track, its best; none: every patch."),
 ]
 MinScore = Annotated[
     float,
-    typer.Option(min=-1, max=1, help="Leave out hits below this cosine.", rich_help_panel=_HITS),
+    _hits(min=-1, max=1, help="Leave out hits below this cosine."),
 ]
 Html = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE", help="Write a page with the pictures to this file.", rich_help_panel=_HITS
-    ),
+    _hits(metavar="FILE", help="Write a page with the pictures to this file."),
 ]
 Open = Annotated[
     bool,
-    typer.Option("--open", help="Open the best hit at its moment.", rich_help_panel=_HITS),
+    _hits("--open", help="Open the best hit at its moment."),
 ]
 Rank = Annotated[
     int | None,
-    typer.Option(
-        min=1, help="Open the hit of this rank instead.", show_default="1", rich_help_panel=_HITS
-    ),
+    _hits(min=1, help="Open the hit of this rank instead.", show_default="1"),
 ]
 BatchFile = Annotated[
     Path | None,
-    typer.Option(
+    _many(
         "--batch",
         metavar="FILE",
         help="A list with IMAGE or VIDEO@SECONDS a line, a .csv (query,x0,y0,x1,y1), or vectors "
         "that `vr embed --out` wrote.",
-        rich_help_panel=_MANY,
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(
+    _many(
         metavar="FILE",
         help="Write the answers to this .jsonl or .csv.",
         show_default="a JSON object a query, on the standard output",
-        rich_help_panel=_MANY,
     ),
 ]
 

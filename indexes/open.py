@@ -13,6 +13,7 @@ from toolkit.model_card import ModelCard
 
 if TYPE_CHECKING:
     from indexes.build.filling import OnProgress
+    from indexes.build.merge import OnStep
     from indexes.build.planning import BuildPlan
     from indexes.build.remove import Removal
     from indexes.build.settings import BuildReport, BuildSettings
@@ -114,12 +115,12 @@ def info(target: Target) -> "IndexInfo":
     return info_of_folder(target)
 
 
-def verify(target: Target) -> "Verification":
-    """Whether an index is whole; see `indexes.build.verify`."""
+def verify(target: Target, on_step: "OnStep | None" = None) -> "Verification":
+    """Whether an index is whole; see `indexes.build.verify`. on_step: told of a folder alone."""
     if isinstance(target, MilvusAddress):
         from indexes.milvus.keep import verify as verify_milvus
 
         return verify_milvus(target)
     from indexes.build.verify import verify as verify_folder
 
-    return verify_folder(target)
+    return verify_folder(target, on_step)

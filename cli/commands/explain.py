@@ -48,7 +48,10 @@ def explain(
     with open_for_search(target, "cpu", allow_partial=allow_partial) as opened:
         kept = opened.store
         if not isinstance(kept, FolderStore):
-            raise UsageError(f"{kept.name} is no folder, and keeps no lineage.")
+            raise UsageError(
+                f"{kept.name} is no folder, and keeps no lineage.",
+                mend="Explain a patch of an index in a folder: --index FOLDER.",
+            )
         explanation = explain_patch(kept, patch)
         nearest = _neighbours(opened, explanation)
         left_out = list(opened.left_out)

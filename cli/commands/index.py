@@ -32,6 +32,7 @@ from cli.options import (
     DEFAULT_INDEX,
     DEFAULT_PATCHES,
     Device,
+    DryRun,
     IndexFolder,
     Json,
     Model,
@@ -39,6 +40,7 @@ from cli.options import (
     Runtime,
     Store,
     Threads,
+    faiss_device,
 )
 from cli.output import (
     Bar,
@@ -83,9 +85,7 @@ def build(
     latency: Latency = None,
     recall: Recall = None,
     index_key: IndexKey = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     wait: Wait = 0.0,
     runtime: Runtime = "auto",
     device: Device = "auto",
@@ -102,14 +102,13 @@ def build(
     reading = reading_of((grid, windows, overlap), dense, every, (camera, camera_pattern))
     wish = wish_of(memory, latency, recall, index_key)
     settings = BuildSettings(
-        overwrite=overwrite, reading=reading, wish=wish, wait_s=wait, device=_faiss_device(device)
+        overwrite=overwrite, reading=reading, wish=wish, wait_s=wait, device=faiss_device(device)
     )
     opened = (open_windows if dense else open_embedder)(model, runtime, device, threads)
     paths = sources or [DEFAULT_PATCHES]
     if dry_run:
         return _plan(target, paths, opened, settings, as_json=as_json)
     say(f"embedding with {plain(model)} on {opened.runtime}")
-    say_waiting(index, wait)
     return _fill(target, paths, opened, settings, as_json=as_json)
 
 
@@ -125,6 +124,7 @@ def add(
     every: Every = None,
     camera: Camera = None,
     camera_pattern: CameraPattern = None,
+    dry_run: DryRun = False,
     wait: Wait = 0.0,
     runtime: Runtime = "auto",
     device: Device = "auto",
@@ -142,16 +142,12 @@ def add(
     card = card_of(target)
     if are_windows(card):
         reading = reading_of(cuts, True, every, cameras)
+    settings = BuildSettings(reading=reading, wait_s=wait, device=faiss_device(device))
     opened = open_matching(card, model, runtime, device, threads)
+    if dry_run:
+        return _plan(target, sources, opened, settings, as_json=as_json)
     say(f"embedding with {plain(model)} on {opened.runtime}")
-    settings = BuildSettings(reading=reading, wait_s=wait, device=_faiss_device(device))
-    say_waiting(index, wait)
     return _fill(target, sources, opened, settings, as_json=as_json)
-
-
-def _faiss_device(device: str) -> str:
-    """Where FAISS trains and fills: the GPU only where it was asked for by name."""
-    return "cuda" if device == "cuda" else "cpu"
 
 
 def _plan(
@@ -171,8 +167,12 @@ def _plan(
     say(
         f"{count(planned.there, 'vector')} there, {expected.vectors} to come from "
         f"{count(expected.sources, 'source')}"
-        + (f" and more from {expected.unknown} of them" if expected.unknown else "")
     )
+    if expected.unknown:
+        warn(
+            f"{count(expected.unknown, 'source')} will give more (videos, pictures that are cut); "
+            "how many, only reading tells, and what follows is without these"
+        )
     say_plan(planned.plan)
     if as_json:
         emit(planned.as_json())
@@ -192,13 +192,15 @@ def _fill(
     """Build with an embedder, which is closed, and tell; the exit code."""
     from indexes.open import info
 
+    if isinstance(target, Path):
+        say_waiting(target, settings.wait_s)
     try:
         report = build_with_bar(target, sources, embedder, settings)
     finally:
         embedder.close()
     tell(report)
     made = info(target)
-    if note := recall_note(made.as_json()):
+    if note := recall_note(made):
         warn(note)
     if as_json:
         emit(as_contract(made, report))
@@ -218,12 +220,18 @@ def show_info(
     from indexes.open import info, target_of
     from indexes.plan.choose import size_text
 
-    content = info(target_of(index, store)).as_json()
+    made = info(target_of(index, store))
+    content = made.as_json()
     if as_json:
         emit(content)
         return 0
-    if note := recall_note(content):
+    if note := recall_note(made):
         warn(note)
+    if content["mapped"]:
+        warn(
+            f"{count(content['mapped'], 'vector')} of an older model, mapped when it was upgraded: "
+            "vr index upgrade embeds them"
+        )
     table = Table(show_header=False)
     asked = {name: value for name, value in content["budget"].items() if value is not None}
     content["budget"] = ", ".join(f"{name} {value}" for name, value in asked.items())

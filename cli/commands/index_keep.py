@@ -16,7 +16,7 @@ from cli.index_budget import (
     say_waiting,
     wish_of,
 )
-from cli.options import DEFAULT_INDEX, Device, IndexFolder, Json, Store
+from cli.options import DEFAULT_INDEX, Device, DryRun, IndexFolder, Json, Store, faiss_device
 from cli.output import (
     complain,
     count,
@@ -48,9 +48,7 @@ def remove(
     camera: Annotated[
         list[str] | None, typer.Option(help="Everything that this camera filmed.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     wait: Wait = 0.0,
     as_json: Json = False,
 ) -> int:
@@ -59,7 +57,8 @@ def remove(
     from indexes.open import target_of
 
     target = target_of(index, store)
-    say_waiting(index, wait)
+    if store is None:
+        say_waiting(index, wait)
     removal = remove_sources(target, sources or [], camera or [], dry_run=dry_run, wait_s=wait)
     _tell_removal(removal, dry_run=dry_run)
     if as_json:
@@ -108,9 +107,8 @@ def compact(
     from indexes.plan.choose import size_text
 
     wish = wish_of(memory, latency, recall, index_key)
-    faiss_device = "cuda" if device == "cuda" else "cpu"
     say_waiting(index, wait)
-    settings = CompactSettings(wish=wish, device=faiss_device, wait_s=wait)
+    settings = CompactSettings(wish=wish, device=faiss_device(device), wait_s=wait)
     with progress_bar("compacting", None) as bar:
         done = compact_index(
             index,
@@ -123,11 +121,11 @@ def compact(
         f"{count(done.segments_before, 'segment')} of {size_text(done.bytes_before)} before, "
         f"{size_text(done.bytes_after)} now"
     )
-    content = info(index).as_json()
-    if note := recall_note(content):
+    made = info(index)
+    if note := recall_note(made):
         warn(note)
     if as_json:
-        emit({**content, "removed_now": done.removed, "bytes_before": done.bytes_before})
+        emit({**made.as_json(), "removed_now": done.removed, "bytes_before": done.bytes_before})
     else:
         show_line(str(index))
     return 0
@@ -139,7 +137,10 @@ def verify(index: IndexFolder = DEFAULT_INDEX, store: Store = None, as_json: Jso
     from indexes.open import verify as verify_index
     from toolkit.errors import MismatchError
 
-    found = verify_index(target_of(index, store))
+    with progress_bar("verifying", None) as bar:
+        found = verify_index(
+            target_of(index, store), lambda what, at, total: bar.at(at / max(total, 1), 1.0, what)
+        )
     for path in found.leftovers:
         say(f"left over, and deleted by the next write: {plain(Path(path).name)}")
     for path in found.foreign:

@@ -15,6 +15,7 @@ from cli.options import (
     Model,
     Runtime,
     Threads,
+    faiss_device,
 )
 from cli.output import count, emit, plain, progress_bar, say, show_line, warn_set_aside
 from cli.query_embedder import Running, open_query_embedder
@@ -54,7 +55,7 @@ def upgrade(
     from indexes.upgrade.settings import UpgradeSettings
     from indexes.upgrade.upgrade import upgrade as upgrade_index
 
-    build = BuildSettings(wait_s=wait, device="cuda" if device == "cuda" else "cpu")
+    build = BuildSettings(wait_s=wait, device=faiss_device(device))
     settings = UpgradeSettings(rest=rest, map_first=map_first, sample=sample, build=build)
     card = card_of(target_of(index, None))
     embedder = open_query_embedder(card, Running(model, runtime, device, threads), quick=False)

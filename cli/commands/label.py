@@ -6,8 +6,16 @@ from typing import Annotated, Literal
 import typer
 
 from cli.index_budget import Wait
-from cli.label_tables import show_import, show_spread, show_suggestions, show_summary
-from cli.options import DEFAULT_INDEX, IndexFolder, Json, Overwrite
+from cli.label_tables import (
+    show_batches,
+    show_classes,
+    show_import,
+    show_spread,
+    show_suggestions,
+    show_summary,
+    warn_formulas,
+)
+from cli.options import DEFAULT_INDEX, DryRun, IndexFolder, Json, Overwrite
 from cli.output import count, emit, plain, progress_bar, say, show_line, visible, warn
 
 app = typer.Typer(
@@ -38,6 +46,8 @@ def import_(
     show_import(report)
     if as_json:
         emit({"index": str(index), **report.as_json()})
+    else:
+        show_classes(report.classes)
     return _REFUSED if report.refused else 0
 
 
@@ -50,9 +60,7 @@ def spread(
         bool,
         typer.Option("--closed", help="Every thing in the index is of a class that has labels."),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be labelled, and label nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     index: IndexFolder = DEFAULT_INDEX,
     wait: Wait = 0.0,
     as_json: Json = False,
@@ -67,6 +75,8 @@ def spread(
     show_spread(report)
     if as_json:
         emit({"index": str(index), **report.as_json()})
+    else:
+        show_classes(report.classes)
     return 0
 
 
@@ -90,7 +100,7 @@ def suggest(
 
     found = suggest_labels(index, number)
     if csv is not None:
-        write_list(csv, found.suggestions)
+        warn_formulas(write_list(csv, found.suggestions))
         say(f"fill its column label in: {plain(csv)}")
     if pictures is not None:
         written = write_pictures(pictures, found.suggestions)
@@ -136,6 +146,8 @@ def undo(
     say(f"took back batch {gone.id} ({gone.kind}): {count(gone.labels, 'label')}")
     if as_json:
         emit({"index": str(index), **gone.as_json()})
+    else:
+        show_batches([gone])
     return 0
 
 
@@ -160,6 +172,7 @@ def export(
         )
     for source in report.unsized[:10]:
         warn(f"{plain(source)} cannot be read: its pictures are without width and height")
+    warn_formulas(report.formulas)
     say(
         f"[bold]{count(report.patches, 'labelled patch', 'labelled patches')}[/] as {report.format}"
     )

@@ -20,6 +20,7 @@ from cli.options import (
     Runtime,
     Store,
     Threads,
+    faiss_device,
 )
 from cli.output import emit, plain, progress_bar, say, show_table, visible, warn
 from cli.query_embedder import Running, open_query_embedder
@@ -116,8 +117,7 @@ def open_for_search(target: "Target", device: str, *, allow_partial: bool) -> "P
     """
     from indexes.search.index import open_index
 
-    where = "cuda" if device == "cuda" else "cpu"
-    opened = open_index(target, where, allow_partial=allow_partial)
+    opened = open_index(target, faiss_device(device), allow_partial=allow_partial)
     for problem in opened.left_out:
         warn(f"left out: {plain(problem)}")
     return opened

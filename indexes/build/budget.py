@@ -1,7 +1,7 @@
 """What an index may take, as its folder remembers it, and what this machine has."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +9,8 @@ from indexes.catalog.schema import FILE_NAME, damaged
 from indexes.catalog.writer import Catalog
 from indexes.plan.budget import Budget, Machine
 from indexes.plan.choose import IndexPlan, plan_index
+from indexes.vectors.keys import FLAT_KEY
+from indexes.vectors.train import check_key
 from toolkit.errors import UsageError
 from toolkit.machine.cpu import count_usable_cores
 from toolkit.machine.cuda import list_gpus
@@ -60,12 +62,41 @@ def parse_wish(text: str | None, index: Path) -> Wish:
         raise damaged(index / FILE_NAME, f"its budget is none ({error})") from error
 
 
-def remembered(catalog: Catalog, given: Wish | None) -> Wish:
-    """What counts for this index: what is given now, which later builds follow too."""
-    if given is None:
-        return parse_wish(catalog.meta(META), catalog.index)
-    catalog.set_meta(META, json.dumps(given.as_json(), sort_keys=True))
-    return given
+def remembered(catalog: Catalog, given: Wish | None = None) -> Wish:
+    """What counts for this index: what is given now, else what was kept of an earlier build."""
+    return given or parse_wish(catalog.meta(META), catalog.index)
+
+
+def remember(catalog: Catalog, wish: Wish | None) -> None:
+    """Keep what was given, for later builds; in the transaction in which it comes true."""
+    if wish is not None:
+        catalog.set_meta(META, json.dumps(wish.as_json(), sort_keys=True))
+
+
+def check_wish(wish: Wish | None, vectors: int | None, dim: int) -> None:
+    """Raises UsageError where the key that was given cannot be made of so many vectors.
+
+    vectors: None where nobody knows yet.
+    """
+    if wish is not None and wish.key is not None:
+        check_key(wish.key, dim, vectors)
+
+
+def plan_now(wish: Wish, vectors: int, dim: int, machine: Machine, *, asked: bool) -> IndexPlan:
+    """The index for so many vectors. asked: the wish was given now, and not kept.
+
+    A key that was kept waits where there are too few vectors for it, and the plan says so.
+    Raises what `Wish.plan` raises.
+    """
+    plan = wish.plan(vectors, dim, machine)
+    if asked:
+        return plan
+    try:
+        check_wish(wish, vectors, dim)
+    except UsageError as error:
+        flat = Wish(wish.budget, FLAT_KEY).plan(vectors, dim, machine)
+        return replace(flat, reasons=(f"flat, for now: {error.problem}",))
+    return plan
 
 
 def this_machine(folder: Path, device: str = "cpu") -> Machine:

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexes.build.budget import Wish, remembered, this_machine
+from indexes.build.budget import (
+    Wish,
+    check_wish,
+    plan_now,
+    remember,
+    remembered,
+    this_machine,
+)
 from indexes.build.merge import OnStep, merge, whole
 from indexes.build.shadows import prune_shadows
 from indexes.catalog.schema import FILE_NAME, SEGMENTS, catalog_errors
@@ -40,7 +47,8 @@ def compact(
     """Make one segment of all, leave out what was removed, and give the space back.
 
     Readers go on, and after a kill at any point the index is the old or the new one. Raises
-    InputError where there is no index or none fits, MismatchError where a segment is
+    InputError where there is no index or none fits, UsageError for a key that cannot be made,
+    MismatchError where a segment is
     damaged, StorageError where it cannot be written or another process is writing it.
     """
     settings = settings or CompactSettings()
@@ -50,7 +58,11 @@ def compact(
         catalog_errors(index / FILE_NAME),
     ):
         wish = remembered(catalog, settings.wish)
-        plan = wish.plan(catalog.count(), catalog.card().dim, this_machine(index, settings.device))
+        vectors, dim = catalog.count(), catalog.card().dim
+        machine = this_machine(index, settings.device)
+        plan = plan_now(wish, vectors, dim, machine, asked=settings.wish is not None)
+        check_wish(settings.wish, vectors, dim)
+        remember(catalog, settings.wish)
         segments, removed = catalog.segments(), catalog.tombstones()
         merging = whole(segments, removed, plan, by_key=wish.key is not None)
         if merging is not None:

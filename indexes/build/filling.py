@@ -72,7 +72,7 @@ class Filling:
                 if first is not source:
                     self._copies.append((source, first))
             else:
-                watch = Watch(self._note_part, self._note)
+                watch = Watch(self._note_part, self.note)
                 reading = self._settings.reading
                 patches = read_patches(source, sha256, reading, embedder, watch)
                 self._writer.add(source, sha256, self._told(source, patches))
@@ -86,6 +86,11 @@ class Filling:
         self._worked += self._work_of(source)
         self.vectors += self._writer.uncommitted - before
         return self._commit_in_time()
+
+    def note(self, text: str) -> None:
+        """Tell people something, once; an empty text is nothing."""
+        if text and text not in self._notes:
+            self._notes.append(text)
 
     @property
     def notes(self) -> list[str]:
@@ -132,10 +137,6 @@ class Filling:
 
     def _note_part(self, share: float) -> None:
         self._part = share
-
-    def _note(self, text: str) -> None:
-        if text not in self._notes:
-            self._notes.append(text)
 
     def _quarantine(self, source: Source, error: InputError) -> None:
         self.quarantined.append(Quarantined(printable(source.path), error.problem))

@@ -17,9 +17,9 @@ from indexes.catalog.schema import SEGMENTS, damaged
 from indexes.catalog.writer import Catalog
 from indexes.folder.files import sweep
 from indexes.plan.choose import IndexPlan
-from indexes.plan.grow import needs_merge
+from indexes.plan.grow import needs_merge, needs_pruning
 from indexes.records import FileMark, Segment
-from indexes.vectors.approximate import BuildOptions, index_segment
+from indexes.vectors.approximate import ENOUGH, BuildOptions, index_segment
 from indexes.vectors.files import FLAT as EXACT
 from indexes.vectors.files import ROWS, mark_of
 from indexes.vectors.flat import KEY, FlatWriter
@@ -47,13 +47,14 @@ def what_to_merge(
     """What is worth merging after a change, if anything; the plan is for all vectors.
 
     All of it, where another kind suits so many vectors better or the flat segments beside a
-    large one have outgrown their share; else the flat ones, where they have become many.
+    large one have outgrown their share; else the flat ones, where they have become many. Much
+    that was removed is a reason in any case.
     """
     flat = tuple(segment for segment in segments if segment.kind == FLAT)
     indexed = _vectors(segments) - _vectors(flat)
     if (indexed or plan.kind != FLAT) and needs_merge(indexed, _vectors(flat), len(removed)):
         return Merging(tuple(segments), plan)
-    if len(flat) > MOST_FLAT:
+    if len(flat) > MOST_FLAT or (not indexed and needs_pruning(_vectors(flat), len(removed))):
         return Merging(flat, None)
     return None
 
@@ -91,7 +92,10 @@ def _suits(segment: Segment, plan: IndexPlan, *, by_key: bool) -> bool:
     # The number of cells follows the number of vectors; that alone is no reason.
     if by_key:
         return segment.key == plan.key
-    return segment.settings.get("recall") == plan.recall
+    if segment.settings.get("recall") != plan.recall:
+        return False
+    enough_ms = segment.settings.get(ENOUGH)  # for the recall that its latency did not allow
+    return not isinstance(enough_ms, int | float) or plan.latency_ms < enough_ms
 
 
 def merge(
@@ -102,7 +106,7 @@ def merge(
     None where nothing living is left. Raises MismatchError where a segment is damaged,
     StorageError, MissingError.
     """
-    tell = on_step or _silent
+    tell = on_step or silent
     folder, dim = catalog.index / SEGMENTS, catalog.card().dim
     removed = catalog.tombstones()
     with ExitStack() as stack:
@@ -167,5 +171,5 @@ def _living(segment: OpenSegment, dead: NDArray[np.int64]) -> Iterator[NDArray[n
         yield np.flatnonzero(alive) + part.start
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    pass
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""

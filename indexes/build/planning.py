@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexes.build.budget import META, Wish, parse_wish, this_machine
+from indexes.build.budget import META, Wish, check_wish, parse_wish, plan_now, this_machine
 from indexes.build.build import find_all
 from indexes.build.estimate import Expected, expect, not_listed
 from indexes.build.settings import BuildSettings
@@ -66,5 +66,7 @@ def plan_build(
             wish = settings.wish or parse_wish(catalog.meta(META), index)
             found = not_listed(found, catalog.inputs())
     expected = expect(found, settings.reading)
-    plan = wish.plan(there + expected.vectors, card.dim, this_machine(index, settings.device))
+    vectors, machine = there + expected.vectors, this_machine(index, settings.device)
+    plan = plan_now(wish, vectors, card.dim, machine, asked=settings.wish is not None)
+    check_wish(settings.wish, None if expected.unknown else vectors, card.dim)
     return BuildPlan(str(index), there, expected, wish, plan)

@@ -152,7 +152,10 @@ def _by_file(catalog: Catalog, path: Path) -> dict[int, tuple[str, str]]:
     try:
         digest = sha256_file(path)
     except OSError as error:
-        raise InputError(f"Cannot read {printable(path)}: {error.strerror}.") from error
+        raise InputError(
+            f"Cannot read {printable(path)}: {error.strerror}.",
+            mend="Name the source as `vr search` shows it instead.",
+        ) from error
     return _select(catalog, _CONTENT, (digest,))
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.catalog.place_check import ODD_PATCH, ODD_SOURCE, ODD_THUMBNAIL
+from indexes.build.merge import OnStep, silent
+from indexes.build.verify_catalog import catalog_problems
 from indexes.catalog.reader import CatalogReader
-from indexes.catalog.schema import FILE_NAME, SEGMENTS
+from indexes.catalog.schema import SEGMENTS
 from indexes.folder.files import leftovers
 from indexes.records import Segment
 from indexes.vectors.segment import open_segment
@@ -19,16 +20,9 @@ from indexes.vectors.verify import verify_segment
 from toolkit.errors import MismatchError
 
 _TRIES = 5  # a writer may put other segments in the place of those that are being looked at
-_LISTED = 20  # of what SQLite finds wrong
 
 _ANEW = "Restore the index from a copy, or build it anew: vr index build --overwrite."
 _SEGMENT = "Restore the file from a copy; --allow-partial searches the rest; or build anew."
-_HALVES = (
-    ("sources", "NOT EXISTS (SELECT 1 FROM patches WHERE source = sources.id)"),
-    ("tracks", "NOT EXISTS (SELECT 1 FROM patches WHERE track = tracks.id)"),
-)
-
-_ODD = (("patches", ODD_PATCH), ("sources", ODD_SOURCE), ("thumbnails", ODD_THUMBNAIL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +63,15 @@ class Verification:
         }
 
 
-def verify(index: Path) -> Verification:
+def verify(index: Path, on_step: OnStep | None = None) -> Verification:
     """Read and check everything; nothing is changed, and a writer may go on meanwhile.
 
+    on_step: told what is read ("catalog", "segments"), how much of it, of how much.
     Raises InputError where there is no index, MissingError where FAISS is not installed.
     """
     for _ in range(_TRIES):
         try:
-            found, stems = _verify(index)
+            found, stems = _verify(index, on_step or silent)
         except MismatchError as error:  # the catalog itself
             return Verification(str(index), 0, 0, 0, (Problem(error.problem, error.mend),))
         if not found.problems or stems == _stems(index):
@@ -92,11 +87,17 @@ def _stems(index: Path) -> list[str] | None:
         return None
 
 
-def _verify(index: Path) -> tuple[Verification, list[str]]:
+def _verify(index: Path, tell: OnStep) -> tuple[Verification, list[str]]:
     with closing(CatalogReader(index)) as catalog:
-        problems = list(_catalog_problems(catalog))
+        size = sum(segment.size_bytes for segment in catalog.segments)
+        patches = catalog.count()
+        found = catalog_problems(catalog, lambda done: tell("catalog", done, patches))
+        problems = [Problem(what, _ANEW) for what in found]
         rows: list[NDArray[np.int64]] = []
+        read = 0
         for segment in catalog.segments:
+            tell("segments", read, size)
+            read += segment.size_bytes
             wrong = verify_segment(index / SEGMENTS, segment, catalog.card.dim)
             problems += [Problem(what, _SEGMENT) for what in wrong]
             if not wrong:
@@ -105,30 +106,13 @@ def _verify(index: Path) -> tuple[Verification, list[str]]:
         left, foreign = leftovers(index, catalog.segments)
         return Verification(
             index=str(index),
-            vectors=catalog.count(),
+            vectors=patches,
             segments=len(catalog.segments),
-            bytes=sum(segment.size_bytes for segment in catalog.segments) + catalog.size_bytes(),
+            bytes=size + catalog.size_bytes(),
             problems=tuple(problems),
             leftovers=tuple(str(path) for path in left),
             foreign=tuple(str(path) for path in foreign),
         ), [segment.stem for segment in catalog.segments]
-
-
-def _catalog_problems(catalog: CatalogReader) -> Iterator[Problem]:
-    path = catalog.index / FILE_NAME
-    for (text,) in catalog.rows(f"PRAGMA integrity_check({_LISTED})"):
-        if text != "ok":
-            yield Problem(f"{path} is damaged: {text}.", _ANEW)
-    for table, row, parent, _ in list(catalog.rows("PRAGMA foreign_key_check"))[:_LISTED]:
-        yield Problem(f"{path}: row {row} of {table} names nothing in {parent}.", _ANEW)
-    for table, where in _HALVES:
-        ((count,),) = catalog.rows(f"SELECT count(*) FROM {table} WHERE {where}")
-        if count:
-            yield Problem(f"{path}: {count} rows of {table} have no patch.", _ANEW)
-    for table, where in _ODD:
-        ((count,),) = catalog.rows(f"SELECT count(*) FROM {table} WHERE {where}")
-        if count:
-            yield Problem(f"{path}: {count} rows of {table} hold what is none.", _ANEW)
 
 
 def _rows(index: Path, segment: Segment, dim: int) -> NDArray[np.int64]:
@@ -148,24 +132,29 @@ def _row_problems(
     ids = known[:, 0]
     twice = ids[1:][ids[1:] == ids[:-1]]
     yield from _said(catalog, twice, "are in segments more than once")
-    patches = np.fromiter(
+    patches: NDArray[Any] = np.fromiter(
         catalog.rows("SELECT id, coalesce(track, -id) FROM patches ORDER BY id"),
         np.dtype((np.int64, 2)),
     )
     removed = catalog.tombstones()
-    lost = np.setdiff1d(ids, np.union1d(patches[:, 0], removed))
+    lost = _without(ids, np.concatenate([patches[:, 0], removed]))
     yield from _said(catalog, lost, "have a vector, and the catalog does not know them")
-    yield from _said(
-        catalog, np.intersect1d(patches[:, 0], removed), "are there and are noted as removed"
-    )
+    buried = patches[np.isin(patches[:, 0], removed), 0]
+    yield from _said(catalog, buried, "are there and are noted as removed")
     if whole:
-        yield from _said(catalog, np.setdiff1d(patches[:, 0], ids), "have no vector")
-        yield from _said(
-            catalog, np.setdiff1d(removed, ids), "are noted as removed and are in no segment"
-        )
-    there, in_rows, in_patches = np.intersect1d(ids, patches[:, 0], return_indices=True)
-    other = known[in_rows, 1] != patches[in_patches, 1]
-    yield from _said(catalog, there[other], "are of another track in their segment")
+        yield from _said(catalog, _without(patches[:, 0], ids), "have no vector")
+        gone = _without(removed, ids)
+        yield from _said(catalog, gone, "are noted as removed and are in no segment")
+    at = np.searchsorted(patches[:, 0], ids)
+    at[at == len(patches)] = 0
+    if len(patches):
+        other = (patches[at, 0] == ids) & (patches[at, 1] != known[:, 1])
+        yield from _said(catalog, ids[other], "are of another track in their segment")
+
+
+def _without(patches: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those that are not among the others; NumPy's own way sorts out doubles first, slowly."""
+    return patches[np.isin(patches, others, invert=True)]
 
 
 def _said(catalog: CatalogReader, patches: NDArray[np.int64], what: str) -> Iterable[Problem]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.catalog.sums import PUT_SUM, row_sum
 from indexes.sources import IndexPatch, Origin
 from indexes.stores import NewRow
 
@@ -110,7 +111,11 @@ class PatchRows:
         first = self._last_patch() + 1
         ids = range(first, first + len(rows))
         tracks = [None if r.patch.track is None else self._track_id(r.patch.track) for r in rows]
-        self._add_patches(list(self._patch_values(ids, rows, tracks)))
+        values = list(self._patch_values(ids, rows, tracks))
+        self._insert(_PATCH, _VALUES, values)
+        summed = zip(ids, values, rows, strict=True)
+        sums = [(key, row_sum(value, row.thumbnail)) for key, value, row in summed]
+        self._insert(PUT_SUM, "(?, ?)", sums)
         self._seen = None
         self.connection.executemany(
             "INSERT INTO thumbnails (patch, jpeg) VALUES (?, ?)",
@@ -167,16 +172,16 @@ class PatchRows:
             )
         self._first_labels = {k: v for k, v in self._first_labels.items() if k <= number}
 
-    def _add_patches(self, values: Sequence[tuple[object, ...]]) -> None:
+    def _insert(self, into: str, marks: str, values: Sequence[tuple[object, ...]]) -> None:
         whole = len(values) - len(values) % _AT_ONCE
         self.connection.executemany(
-            _PATCH + ", ".join([_VALUES] * _AT_ONCE),
+            into + ", ".join([marks] * _AT_ONCE),
             (
                 tuple(chain.from_iterable(values[start : start + _AT_ONCE]))
                 for start in range(0, whole, _AT_ONCE)
             ),
         )
-        self.connection.executemany(_PATCH + _VALUES, values[whole:])
+        self.connection.executemany(into + marks, values[whole:])
 
     def _patch_values(
         self, ids: Sequence[int], rows: Sequence[NewRow], tracks: Sequence[int | None]

@@ -12,6 +12,7 @@
     patches        input, source, PTS seconds, box, track; a segment's rows name them by id,
                    which is never given twice
     thumbnails     a small JPEG of each patch, apart, so that patches stay quick to scan
+    sums           a check sum over each patch and its thumbnail (see `sums`)
     tombstones     patches that were removed and whose rows are still in a segment
     label_batches  one act of labelling each, so that it can be undone
     labels         of a track, or of a patch that has none
@@ -232,6 +233,8 @@ def _reading_mode(path: Path) -> str:
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
     """The catalog's schema version, 0 before its first commit. Raises MismatchError."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version < 0:
+        raise damaged(path, f"it says that its version is {version}")
     if version > VERSION:
         raise MismatchError(
             f"{path} has version {version}; this vr reads version {VERSION}.",

@@ -21,6 +21,7 @@ from indexes.catalog.schema import (
     version_of,
 )
 from indexes.catalog.segment_table import read_segments
+from indexes.catalog.sums import SUMS
 from indexes.records import Segment
 from indexes.sources import IndexPatch, Source, printable
 from indexes.stores import NewRow
@@ -30,6 +31,7 @@ _TABLES = (
     "labels",
     "label_batches",
     "thumbnails",
+    "sums",
     "tombstones",
     "patches",
     "shared",
@@ -58,6 +60,7 @@ class Catalog:
         if version_of(self.connection, self._path) == 0:
             for statement in SCHEMA.split(";"):
                 self.connection.execute(statement)
+        self.connection.execute(SUMS)
 
     def use_model(self, card: ModelCard, *, overwrite: bool) -> None:
         """Bind the index to the model. Raises MismatchError where it belongs to another.

@@ -66,6 +66,15 @@ class Lines:
     passed_over: int
 
 
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet takes a cell for a formula, and runs it.
+
+    Lists keep such texts as they are: what is put before them to disarm them would be part of
+    the label, or of the path, for every other reader.
+    """
+    return text.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
 def read_lines(path: Path) -> Lines:
     """Read a list. Raises InputError for what is none: a line alone is refused by number."""
     records = _records(path)
@@ -100,7 +109,10 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield begun, cells
             begun = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{printable(path)}, line {begun}: {error}.") from error
+        raise InputError(
+            f"{printable(path)}, line {begun}: {error}.",
+            mend="Save it as CSV again: a quoted value ends with its quote.",
+        ) from error
 
 
 def _text(path: Path) -> str:
@@ -108,7 +120,10 @@ def _text(path: Path) -> str:
         with path.open("rb") as stream:  # perhaps a pipe, which has no size
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"Cannot read {printable(path)}: {error.strerror}.") from error
+        raise InputError(
+            f"Cannot read {printable(path)}: {error.strerror}.",
+            mend="Give a list as CSV, or a folder with a folder of pictures for each class.",
+        ) from error
     if len(content) > MAX_BYTES:
         raise InputError(
             f"{printable(path)} has more than {MAX_BYTES >> 20} MiB.",
@@ -141,11 +156,14 @@ def _columns(path: Path, names: list[str]) -> dict[str, int]:
                 mend=f"Did you mean {near[0]}?" if near else f"There are: {', '.join(COLUMNS)}.",
             )
         if name in columns:
-            raise InputError(f"{printable(path)} has two columns {name}.")
+            raise InputError(
+                f"{printable(path)} has two columns {name}.", mend="Take one of them out."
+            )
         columns[name] = at
     if "label" not in columns or not any(key in columns for key in _KEYS):
         raise InputError(
-            f"{printable(path)} is no list of labels: its first line is {', '.join(names)!r}.",
+            f"{printable(path)} is no list of labels: its first line is "
+            f"{repr(', '.join(names)) if names else 'empty'}.",
             mend="The first line names the columns: label, and id, track or source with time_s.",
         )
     return columns

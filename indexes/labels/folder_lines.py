@@ -41,7 +41,10 @@ def read_folder(folder: Path) -> tuple[list[ClassPicture], list[Refused]]:
             path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
         )
     except OSError as error:
-        raise InputError(f"Cannot read {printable(folder)}: {error.strerror}.") from error
+        raise InputError(
+            f"Cannot read {printable(folder)}: {error.strerror}.",
+            mend="Give a folder that you may read.",
+        ) from error
     pictures: list[ClassPicture] = []
     refused: list[Refused] = []
     for one in classes:

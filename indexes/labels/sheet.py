@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from indexes.labels.csv_lines import BOX
+from indexes.labels.csv_lines import BOX, is_formula
 from indexes.labels.folder_lines import suggested_name
 from indexes.labels.suggest import Suggestion, Suggestions
 from toolkit.errors import StorageError
@@ -29,10 +29,11 @@ def write_sheet(target: Path, found: Suggestions, index: str) -> None:
     write_bytes(target, content.encode("utf-8", "backslashreplace"))
 
 
-def write_list(target: Path, suggestions: Sequence[Suggestion]) -> None:
+def write_list(target: Path, suggestions: Sequence[Suggestion]) -> int:
     """A CSV whose column `label` is empty: fill it in, and import it. Raises StorageError.
 
-    One that is there is kept: somebody may have begun to fill it in.
+    One that is there is kept: somebody may have begun to fill it in. How many lines have a
+    text that is a formula to a spreadsheet.
     """
     if target.exists():
         raise StorageError(f"{target} is there already.", mend="Name another file.")
@@ -47,6 +48,8 @@ def write_list(target: Path, suggestions: Sequence[Suggestion]) -> None:
             (place.id, place.source, time_s, *box, place.track or "", one.guess or "", "")
         )
     write_bytes(target, text.getvalue().encode("utf-8", "backslashreplace"))
+    texts = ((one.place.source, one.place.track or "", one.guess or "") for one in suggestions)
+    return sum(any(map(is_formula, cells)) for cells in texts)
 
 
 def write_pictures(folder: Path, suggestions: Sequence[Suggestion]) -> int:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,26 @@ class Decision:
     checked: int
 
 
+# What is looked at where the labels cannot vouch for the accuracy that was asked for.
+_LESS = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A lower accuracy that the labels do vouch for, and the share of things it would label."""
+
+    accuracy: float
+    coverage: float
+
+
 @dataclass(frozen=True, slots=True)
 class SpreadReport:
     """What a spread did.
 
     batch: None where nothing was written; things: of the index; given: labelled by people;
     classes: things of each label that this spread gave, also of those it gave to none;
-    singles: classes with one labelled thing, which nothing vouches for.
+    singles: classes with one labelled thing, which nothing vouches for; offer: the highest
+    accuracy that the labels would vouch for, where it is not the one asked for.
     """
 
     batch: int | None
@@ -81,6 +94,7 @@ class SpreadReport:
     voting: Voting
     decision: Decision
     accuracy: float
+    offer: Offer | None
 
     @property
     def labelled(self) -> int:
@@ -114,6 +128,9 @@ class SpreadReport:
             "temperature": self.voting.settings.temperature,
             "classes": self.classes,
             "classes_of_one": list(self.singles),
+            "offer": None
+            if self.offer is None
+            else {"accuracy": self.offer.accuracy, "coverage": self.offer.coverage},
         }
 
 
@@ -138,7 +155,8 @@ def spread(
     open_ones = ~np.isin(things, known.things)
     given = np.bincount(known.classes, minlength=len(names))
     judged = int(given[given > 1].sum())
-    decision = decide(voting, votes.confidences[open_ones], settings, judged)
+    candidates = votes.confidences[open_ones]
+    decision = decide(voting, candidates, settings, judged)
     chosen = open_ones & (votes.confidences >= decision.threshold)
     sure = Votes(votes.classes[chosen], votes.confidences[chosen])
     batch = None
@@ -154,6 +172,7 @@ def spread(
         voting,
         decision,
         settings.accuracy,
+        None if decision.calibrated else best_offer(voting, candidates, settings),
     )
 
 
@@ -178,6 +197,19 @@ def decide(
     right, of = int(left_out.right[sure].sum()), int(sure.sum())
     measured = right / of if of else None
     return Decision(threshold, calibrated, measured, wilson(right, of), of)
+
+
+def best_offer(
+    voting: Voting, candidates: NDArray[np.float64], settings: SpreadSettings
+) -> Offer | None:
+    """The highest lower accuracy at which votes are vouched for, and pass; None for none."""
+    for accuracy in _LESS:
+        if accuracy < settings.accuracy:
+            made = decide(voting, candidates, replace(settings, accuracy=accuracy))
+            passed = int((candidates >= made.threshold).sum())
+            if made.calibrated and passed:
+                return Offer(accuracy, passed / len(candidates))
+    return None
 
 
 def _check(index: Path, names: list[str]) -> None:

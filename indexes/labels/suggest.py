@@ -84,7 +84,7 @@ def suggest(index: Path, count: int = 20) -> Suggestions:
     left to label.
     """
     if count < 1:
-        raise UsageError(f"The count is {count}; 1 is the least.")
+        raise UsageError(f"The count is {count}; 1 is the least.", mend="Give -n 1 or more.")
     with closing(open_folder(index)) as store:
         parts = living(store)
         dim = store.card.dim
@@ -94,7 +94,10 @@ def suggest(index: Path, count: int = 20) -> Suggestions:
         if not total:
             raise InputError(f"The index {index} is empty.", mend="Fill it: vr index build.")
         if not len(drawn.things):
-            raise InputError(f"Every thing of the index {index} is labelled.")
+            raise InputError(
+                f"Every thing of the index {index} is labelled.",
+                mend="There is nothing to suggest: vr label list shows the labels.",
+            )
         votes, doubts = _votes(drawn.vectors, known)
         chosen = choose(drawn.vectors, doubts, _covered(drawn.vectors, known), count)
         patches = [int(patch) for patch in drawn.patches[chosen]]

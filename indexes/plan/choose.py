@@ -26,7 +26,8 @@ class IndexPlan:
     kind: "flat", "hnsw", "ivf-flat", "ivf-sq" or "ivf-pq"; key: FAISS's factory key;
     memory_bytes: that searching holds or looks through (of flat and HNSW the mapped vectors
     are part of it); peak_bytes: that building holds; disk_bytes: of all files; build_s; query_ms:
-    of one query on one core; recall: that was asked for; reasons: for people.
+    of one query on one core; recall: that was asked for; reasons: for people; latency_ms: that
+    a query may take at most when the index is tuned.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class IndexPlan:
     query_ms: float
     recall: float
     reasons: tuple[str, ...] = ()
+    latency_ms: float = math.inf
 
 
 def plan_index(
@@ -67,7 +69,7 @@ def plan_index(
     # The first is flat: exact, nothing to build, and fast enough.
     chosen = buildable[0] if buildable[0].kind == "flat" else min(buildable, key=_memory)
     reasons = tuple(_reason(plan, chosen, budget, machine) for plan in plans)
-    return replace(chosen, reasons=reasons)
+    return replace(chosen, reasons=reasons, latency_ms=budget.most_ms)
 
 
 def _memory(plan: IndexPlan) -> int:

@@ -3,7 +3,7 @@
 The constants of bytes follow from FAISS's file format. Those of time were measured on an AMD
 EPYC with AVX-512 (two cores in use by others too, 2026-11), FAISS 1.15.1, on clustered unit
 vectors of 128 numbers, hot; another machine differs by some factor, which moves all kinds
-alike. benchmarks/indexes.py measures what they predict.
+alike. benchmarks/indexing.py measures what they predict.
 """
 
 import math

@@ -12,6 +12,12 @@ def needs_merge(indexed: int, tail: int, removed: int) -> bool:
     it may grow to a tenth before that is felt; what was removed is still walked through.
     """
     together = indexed + tail
-    if not together:
-        return False
-    return tail > _TAIL_SHARE * together or removed > _REMOVED_SHARE * together
+    return tail > _TAIL_SHARE * together or needs_pruning(together, removed)
+
+
+def needs_pruning(rows: int, removed: int) -> bool:
+    """Whether so many of the rows of segments stand for nothing that they are worth writing anew.
+
+    They take place on the disk and time of every search, whatever the kind of index.
+    """
+    return removed > _REMOVED_SHARE * rows

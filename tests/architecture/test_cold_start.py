@@ -63,7 +63,7 @@ def every_help() -> list[list[str]]:
 def test_the_list_of_commands_here_is_whole() -> None:
     import typer
 
-    from cli.main import app
+    from cli.app import app
 
     root = typer.main.get_command(app)
     assert sorted(COMMANDS["vr"]) == sorted(root.commands)  # type: ignore[attr-defined]

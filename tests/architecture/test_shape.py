@@ -102,7 +102,7 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_every_command_has_json() -> None:
     import typer
 
-    from cli.main import app
+    from cli.app import app
 
     def leaves(command: object, path: str) -> dict[str, object]:
         children = getattr(command, "commands", None)

@@ -18,7 +18,7 @@ PARITY = {
 INDEX = {
     "index": str, "vectors": int, "dim": int, "kind": str, "bytes": int, "model": str,
     "segments": int, "measured_recall@10": float, "key": str, "memory_bytes": int, "removed": int,
-    "budget": dict, "inputs": int, "sources": int, "tracks": int, "labels": int,
+    "mapped": int, "budget": dict, "inputs": int, "sources": int, "tracks": int, "labels": int,
 }  # fmt: skip
 INDEX_BUILD = INDEX | {
     "added": int, "skipped": int, "new_vectors": int, "quarantined": list, "seconds": NUMBER,

@@ -8,7 +8,7 @@ from toolkit.lock import writing
 
 INDEX = [
     "index", "vectors", "dim", "kind", "key", "bytes", "memory_bytes", "model", "segments",
-    "measured_recall@10", "removed", "budget", "inputs", "sources", "tracks", "labels",
+    "measured_recall@10", "removed", "mapped", "budget", "inputs", "sources", "tracks", "labels",
 ]  # fmt: skip
 
 
@@ -64,8 +64,26 @@ def test_a_dry_run_tells_the_plan_and_makes_nothing(vr, workspace):
     assert done.json["kind"] == "flat"
     assert done.json["reasons"]
     assert not (workspace / "new").exists()
+    assert "1 source will give more" in done.err
     again = vr("index", "build", "--dry-run", "--json").json
     assert (again["vectors"], again["sources"]) == (vectors(vr), 0)
+
+
+def test_an_addition_is_told_before_it_is_made(vr, refuses, workspace):
+    before = vectors(vr)
+    done = vr("index", "add", "image.jpg", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    counted = [done.json[key] for key in ("vectors", "new_vectors", "sources", "unknown")]
+    assert counted == [before, 1, 1, 0]
+    assert vectors(vr) == before
+    refuses(1, ["index", "add", "image.jpg", "--index", "none", "--dry-run"], "no index in none")
+
+
+def test_a_key_that_cannot_be_made_is_never_remembered(vr, refuses, workspace):
+    for key in ("IVF64,Flat", "IVF2,PQ7", "Nonsense"):
+        refuses(2, ["index", "build", "image.jpg", "--index", "new", "--index-key", key], key)
+        refuses(2, ["index", "add", "image.jpg", "--index-key", key], "no flag --index-key")
+    assert vr("index", "build", "image.jpg", "--index", "new", "--json").json["vectors"] == 1
 
 
 def test_info_has_the_whole_contract(vr, workspace):

@@ -67,7 +67,7 @@ def test_the_round_from_a_suggestion_to_an_export(vr, indexed):
     assert set(made.json) == {
         "index", "batch", "things", "given", "labelled", "coverage", "accuracy", "calibrated",
         "expected_accuracy", "left_out", "threshold", "neighbours", "temperature", "classes",
-        "classes_of_one",
+        "classes_of_one", "offer",
     }  # fmt: skip
     assert made.json["labelled"] == sum(made.json["classes"].values()) > 10
 
@@ -94,18 +94,57 @@ def test_people_are_told_the_same(vr, indexed):
     half_of_each(vr)
     spread = vr("label", "spread")
     assert spread.code == 0
-    assert spread.out == ""
-    for words in ("from 16 labelled things", "when left out", "not calibrated", "at the very least",
+    for words in ("from 16 labelled things", "when left out", "not calibrated",
+                  "takes 19 labelled things or more, and there are 16", "--accuracy 0.9",
                   "vr label undo takes it back"):  # fmt: skip
         assert words in spread.err, spread.err
-    assert "a dry run" in vr("label", "spread", "--dry-run").err
+    dry = vr("label", "spread", "--dry-run")
+    assert "a dry run" in dry.err
+    assert dry.out == spread.out
+    told = vr("label", "spread", "--dry-run", "--json").json
+    assert in_table(spread.out) == [["label", "things"], *counted(told["classes"])]
     listed = vr("label", "list")
     assert "left" in listed.out
     assert "half.csv" in listed.out
     assert "of 30 things labelled: 16 given" in listed.err
     suggested = vr("label", "suggest", "-n", "2")
     assert "[bold]a.mp4" in suggested.out
-    assert "took back batch 2 (spread)" in vr("label", "undo").err
+    undone = vr("label", "undo")
+    assert "took back batch 2 (spread)" in undone.err
+    (_, row) = in_table(undone.out)
+    assert (row[0], row[2]) == ("2", "spread")
+
+
+def in_table(text):
+    """The cells of a table on stdout, row by row."""
+    lines = [line.strip("│┃ ") for line in text.splitlines() if line[:1] in "│┃"]
+    return [[cell.strip() for cell in line.replace("┃", "│").split("│")] for line in lines]
+
+
+def counted(classes):
+    return [[name, str(number)] for name, number in classes.items()]
+
+
+def test_an_import_and_its_undoing_give_their_tables(vr, indexed):
+    """Data goes to stdout, talk to stderr, as with every other command."""
+    name = write("two.csv", "track,label", "t0,[b]left", "t1,[b]left", "t20,right", "t99,right")
+    told = vr("label", "import", name)
+    assert told.code == 3
+    assert in_table(told.out) == [["label", "things"], ["[b]left", "2"], ["right", "1"]]
+    assert "3 things labelled as batch 1" in told.err
+    (head, row) = in_table(vr("label", "undo").out)
+    assert head == ["batch", "made", "kind", "labels", "counting", "from"]
+    assert (row[0], *row[2:]) == ("1", "import", "3", "3", "two.csv")
+
+
+def test_an_uncertain_spread_says_why(vr, indexed):
+    """Enough labels, but nothing tells how well the one `odd` thing would be told."""
+    half_of_each(vr)
+    more = [f"t{number},right" for number in range(24, 28)]
+    vr("label", "import", write("more.csv", "track,label", *more, "t29,odd"))
+    told = vr("label", "spread").err
+    assert "a thing that is alone in its class counts as one that was told wrong" in told
+    assert "be content with less: --accuracy 0.9 labels 100%" in told
 
 
 def test_lines_that_match_nothing_are_named_and_the_code_is_3(vr, indexed):

@@ -353,6 +353,7 @@ def test_info_has_exactly_the_contract(tmp_path, pictures, embedder):
         "segments": 2,
         "measured_recall@10": 1.0,
         "removed": 0,
+        "mapped": 0,
         "budget": {"memory_bytes": None, "latency_ms": None, "recall": 0.95, "key": None},
         "inputs": 5,
         "sources": 5,

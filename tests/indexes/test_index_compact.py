@@ -1,6 +1,7 @@
 """Merging and compacting: the same answers from other segments, and space given back."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,22 @@ def test_a_compaction_leaves_the_answers_and_takes_the_removed_rows_away(make, r
     assert rows(index, "SELECT * FROM tombstones") == []
     assert len(list((index / "segments").iterdir())) == 2
     assert compact(index).removed == 0
+
+
+def test_a_flat_index_sheds_what_was_removed_once_it_is_a_fifth(make, pictures, embedder, rows):
+    index = make([6, 4])
+    remove(index, ["*/000[02].png"])
+    build(index, pictures(10)[1:2], embedder)  # nothing new
+    assert rows(index, "SELECT count(*) FROM tombstones") == [(2,)]
+    remove(index, ["*/0007.png"])
+    before = answers(index)
+    files = {path.name: path.stat().st_size for path in (index / "segments").iterdir()}
+    build(index, pictures(10)[1:2], embedder)
+    assert rows(index, "SELECT count(*) FROM tombstones") == [(0,)]
+    assert rows(index, "SELECT vectors, kind FROM segments") == [(7, "flat")]
+    assert answers(index) == before
+    after = [path.stat().st_size for path in (index / "segments").iterdir()]
+    assert sum(after) < sum(files.values())
 
 
 def test_a_compaction_gives_the_space_back(make):
@@ -219,6 +236,10 @@ def test_what_is_as_it_should_be_is_left_alone():
     assert whole([big], NOTHING, same, by_key=True) == Merging((big,), same)
     assert unlike([big, segment(5)], same, by_key=False) is None
     assert unlike([big], plan("ivf-pq", "IVF10,PQ4", 0.99), by_key=False) is not None
+    # It would find as many as were asked for, if a query might take so long.
+    slow = segment(1000, "ivf-pq", "IVF10,PQ4", recall=0.95, enough_ms=12.0)
+    assert unlike([slow], replace(same, latency_ms=10.0), by_key=False) is None
+    assert unlike([slow], replace(same, latency_ms=15.0), by_key=False) is not None
 
 
 def test_a_plan_counts_what_is_new_and_touches_nothing(tmp_path, pictures, pair, shard, embedder):

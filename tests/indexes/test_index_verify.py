@@ -4,12 +4,15 @@ import hashlib
 import json
 import shutil
 import sqlite3
+import struct
+import zlib
 
 import numpy as np
 import pytest
 
 from indexes.build.build import build
 from indexes.build.compact import compact
+from indexes.build.remove import remove
 from indexes.build.settings import BuildSettings
 from indexes.build.verify import verify
 from indexes.search.index import open_index
@@ -107,6 +110,91 @@ def test_flipped_bytes_of_the_catalog_never_pass_as_another_index(index):
 def test_halves_that_do_not_agree_are_told(index, statements, said):
     change(index, *statements)
     assert any(said in what for what in whats(index)), whats(index)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE thumbnails SET jpeg = CAST(substr(jpeg, 1, 200) || x'55' || substr(jpeg, 202) "
+     "AS BLOB) WHERE patch = 5",
+     "DELETE FROM thumbnails WHERE patch = 5",
+     "UPDATE patches SET x0 = x0 + 1 WHERE id = 5",
+     "UPDATE patches SET y1 = 1e300 WHERE id = 5",
+     "UPDATE patches SET time_s = 0.0 WHERE id = 5",
+     "UPDATE patches SET source = 6 WHERE id = 5",
+     "UPDATE sums SET sum = sum + 1 WHERE patch = 5"],
+)  # fmt: skip
+def test_a_patch_that_was_changed_is_told(index, statement):
+    """SQLite itself finds all of these in order."""
+    change(index, statement)
+    assert any(
+        "1 patches have not the place or picture that was written: 5" in what
+        for what in whats(index)
+    )
+
+
+def test_a_thumbnail_that_is_a_text_is_told(index):
+    change(index, "UPDATE thumbnails SET jpeg = CAST(jpeg AS TEXT) WHERE patch = 5")
+    assert any("1 rows of thumbnails hold what is none" in what for what in whats(index))
+
+
+def test_each_patch_has_the_sum_that_the_format_says(index, rows):
+    patches = rows(index, "SELECT id, input, source, track, time_s, x0, y0, x1, y1 FROM patches")
+    pictures = dict(rows(index, "SELECT patch, jpeg FROM thumbnails"))
+    sums = dict(rows(index, "SELECT patch, sum FROM sums"))
+    assert len(sums) == len(patches) == 17
+    for key, number, source, track, time_s, *box in patches:
+        packed = struct.pack("<qqqq", key, number, source, -1 if track is None else track)
+        packed += struct.pack("<ddddd", float("nan") if time_s is None else time_s, *box)
+        assert sums[key] == zlib.crc32(packed + pictures[key])
+
+
+def test_an_index_without_sums_is_whole_and_gets_them_for_what_is_new(
+    index, pictures, embedder, rows
+):
+    change(index, "DROP TABLE sums")
+    assert whats(index) == []
+    build(index, pictures(range(50, 52)), embedder)
+    assert rows(index, "SELECT count(*) FROM sums") == [(2,)]
+    assert whats(index) == []
+    change(
+        index,
+        "UPDATE thumbnails SET jpeg = substr(jpeg, 1, 60) WHERE patch IN (1, 2)",
+        "UPDATE thumbnails SET jpeg = x'' WHERE patch = 19",
+    )
+    changed, unreadable = whats(index)
+    assert "have not the place or picture that was written: 19." in changed
+    assert "2 patches have a thumbnail that cannot be read: 1, 2." in unreadable
+
+
+def test_a_removal_leaves_no_sum_behind(index, rows):
+    remove(index, ["*/0001.png"])
+    ((patches, sums),) = rows(
+        index, "SELECT (SELECT count(*) FROM patches), (SELECT count(*) FROM sums)"
+    )
+    assert patches == sums == 16
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE sources SET path = CAST(x'66ff2e706e67' AS TEXT) WHERE id = 2",
+     "UPDATE sources SET camera = CAST(x'ff' AS TEXT) WHERE id = 2",
+     "UPDATE inputs SET path = CAST(x'c3' AS TEXT)",
+     "UPDATE tracks SET name = CAST(x'eda080' AS TEXT) WHERE id = 1"],
+)  # fmt: skip
+def test_a_text_that_is_none_is_told(index, statement):
+    change(index, statement)
+    (what,) = whats(index)
+    assert "UTF-8" in what
+
+
+@pytest.mark.parametrize("version", [-1, -(2**31)])
+def test_a_version_below_nothing_is_damage(index, version):
+    change(index, f"PRAGMA user_version = {version}")
+    (what,) = whats(index)
+    assert f"version is {version}" in what
+    for work in (lambda: open_index(index), lambda: compact(index)):
+        with pytest.raises(MismatchError, match=f"version is {version}"):
+            work()
 
 
 def test_a_segment_that_is_there_twice_is_told(index, rows):

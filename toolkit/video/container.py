@@ -127,7 +127,9 @@ def _open_container(path: Path) -> "InputContainer":
             mend="Give a video file that a player opens.",
         ) from error
     except OSError as error:
-        raise VideoError(f"Cannot read the video {path}: {error.strerror}.") from error
+        raise VideoError(
+            f"Cannot read the video {path}: {error.strerror}.", mend="Give the path of a video."
+        ) from error
 
 
 def _video_stream(path: Path, container: "InputContainer") -> "VideoStream":

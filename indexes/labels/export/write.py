@@ -23,12 +23,15 @@ _SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "coco", "": "fiftyone"}
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """patches: with a label; unsized: sources whose size a COCO file lacks."""
+    """patches: with a label; unsized: sources whose size a COCO file lacks; formulas: patches
+    with a text that a spreadsheet takes for one.
+    """  # noqa: D205
 
     out: Path
     format: Format
     patches: int
     unsized: tuple[str, ...]
+    formulas: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The JSON contract of `vr label export`."""
@@ -76,17 +79,18 @@ def export_labels(
             )
         rows = partial(labelled_patches, catalog, given_only=given_only)
         pictures = Pictures()
+        formulas = 0
         if form == "coco":
             with atomic_file(out) as draft, draft.open("wb") as stream:
                 count = write_coco(rows, names, pictures, stream)
         elif form == "csv":
             with closing(rows()) as patches, atomic_file(out) as draft, draft.open("wb") as stream:
-                count = write_csv(patches, stream)
+                count, formulas = write_csv(patches, stream)
         else:
             total = sum(1 for _ in rows())
             with closing(rows()) as patches, atomic_folder(out) as folder:
                 count = write_fiftyone(_watched(patches, total, on_progress), names, folder)
-    return ExportReport(out, form, count, tuple(sorted(pictures.missing)))
+    return ExportReport(out, form, count, tuple(sorted(pictures.missing)), formulas)
 
 
 def _watched(

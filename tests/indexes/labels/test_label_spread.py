@@ -7,7 +7,7 @@ import pytest
 
 from indexes.labels.given import import_labels
 from indexes.labels.records import Labelling
-from indexes.labels.spread import SpreadSettings, spread
+from indexes.labels.spread import _LESS, SpreadSettings, spread
 from indexes.labels.summary import summarise
 from indexes.labels.table import add_batch, changing_labels, undo
 from toolkit.errors import InputError, StorageError, UsageError
@@ -146,6 +146,25 @@ def test_what_people_gave_stands_before_what_was_spread(crowd, places_say, rows)
     assert places_say(crowd)[patch] == "corrected"
     undo(crowd)
     assert places_say(crowd)[patch] == "a"
+
+
+def test_where_labels_are_too_few_the_most_that_they_vouch_for_is_offered(crowd):
+    few = {thing: name for thing, name in LABELS.items() if thing in {1, 2, 3, 4, 21, 22, 23, 24}}
+    report = spread(give(crowd, few), SpreadSettings(dry_run=True))
+    assert not report.decision.calibrated
+    higher = [one for one in _LESS if 0.95 > one > report.offer.accuracy]
+    for accuracy in (*higher, report.offer.accuracy):
+        asked = spread(crowd, SpreadSettings(accuracy=accuracy, dry_run=True))
+        assert asked.decision.calibrated == (accuracy == report.offer.accuracy)
+    assert asked.coverage == report.offer.coverage > 0
+    assert (asked.offer, asked.as_json()["offer"]) == (None, None)
+    told = report.as_json()["offer"]
+    assert told == {"accuracy": report.offer.accuracy, "coverage": report.offer.coverage}
+
+
+def test_labels_that_vouch_for_nothing_offer_nothing(crowd):
+    report = spread(give(crowd, {1: "a", 21: "b"}), SpreadSettings(dry_run=True))
+    assert report.offer is None
 
 
 def test_one_label_a_class_is_not_calibrated_and_says_so(crowd):

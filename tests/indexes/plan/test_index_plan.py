@@ -10,7 +10,7 @@ import pytest
 from indexes.plan.budget import Budget, Machine
 from indexes.plan.choose import plan_index, size_option, size_text
 from indexes.plan.costs import cells_for
-from indexes.plan.grow import needs_merge
+from indexes.plan.grow import needs_merge, needs_pruning
 from indexes.plan.keys import codes_shape, read_shape
 from toolkit.errors import InputError, UsageError
 
@@ -248,6 +248,15 @@ def test_a_budget_that_makes_no_sense_is_refused(wrong):
 )
 def test_a_tail_and_what_was_removed_may_be_a_share(indexed, tail, removed, expected):
     assert needs_merge(indexed, tail, removed) is expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "removed", "expected"),
+    [(0, 0, False), (1, 0, False), (1, 1, True), (1000, 200, False), (1000, 201, True),
+     (10**7, 10**7, True)],
+)  # fmt: skip
+def test_a_fifth_of_rows_may_stand_for_nothing(rows, removed, expected):
+    assert needs_pruning(rows, removed) is expected
 
 
 def test_sizes_for_people_and_for_the_option():
