@@ -82,16 +82,17 @@ def _not_calibrated(report: "SpreadReport") -> str:
     else:
         why = "of the labelled things, each left out in turn, too many were told wrong"
     offer = report.offer
-    ways = (
+    less = (
         f", or be content with less: --accuracy {offer.accuracy:g} labels {offer.coverage:.0%}"
         if offer
         else ""
     )
+    anyway = "" if report.labelled else "; --uncalibrated labels without a promise"
     unknown = "; how many of these are, nobody knows" if report.labelled else ""
     return (
         f"not calibrated: these labels cannot promise that {report.accuracy:.0%} of the new ones "
         f"are right{unknown}. The reason: {why}. Label more, several of each class (vr label "
-        f"suggest){ways}."
+        f"suggest){less}{anyway}."
     )
 
 

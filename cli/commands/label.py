@@ -60,6 +60,13 @@ def spread(
         bool,
         typer.Option("--closed", help="Every thing in the index is of a class that has labels."),
     ] = False,
+    uncalibrated: Annotated[
+        bool,
+        typer.Option(
+            "--uncalibrated",
+            help="Label even where the labels cannot promise that accuracy, or any.",
+        ),
+    ] = False,
     dry_run: DryRun = False,
     index: IndexFolder = DEFAULT_INDEX,
     wait: Wait = 0.0,
@@ -69,7 +76,9 @@ def spread(
     from indexes.labels.spread import SpreadSettings
     from indexes.labels.spread import spread as spread_labels
 
-    settings = SpreadSettings(accuracy=accuracy, closed=closed, dry_run=dry_run, wait_s=wait)
+    settings = SpreadSettings(
+        accuracy=accuracy, closed=closed, uncalibrated=uncalibrated, dry_run=dry_run, wait_s=wait
+    )
     with progress_bar("comparing", None) as bar:
         report = spread_labels(index, settings, bar.at)
     show_spread(report)

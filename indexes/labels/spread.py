@@ -14,7 +14,6 @@ from indexes.folder.store import open_folder
 from indexes.labels.calibrate import (
     NEVER,
     accuracy_threshold,
-    fewest_labels,
     stranger_threshold,
     wilson,
 )
@@ -31,12 +30,13 @@ class SpreadSettings:
     """Raises UsageError.
 
     accuracy: wanted of what is labelled, 0.5 to under 1; closed: every thing is of a class
-    that has labels, so that strangers need no caution; dry_run: write nothing; wait_s: for
-    another writer.
+    that has labels, so that strangers need no caution; uncalibrated: label even where nothing
+    vouches for the accuracy; dry_run: write nothing; wait_s: for another writer.
     """
 
     accuracy: float = 0.95
     closed: bool = False
+    uncalibrated: bool = False
     dry_run: bool = False
     wait_s: float = 0.0
 
@@ -154,9 +154,8 @@ def spread(
         things, votes = vote_on_all(parts, known, voting.settings, on_progress)
     open_ones = ~np.isin(things, known.things)
     given = np.bincount(known.classes, minlength=len(names))
-    judged = int(given[given > 1].sum())
     candidates = votes.confidences[open_ones]
-    decision = decide(voting, candidates, settings, judged)
+    decision = decide(voting, candidates, settings)
     chosen = open_ones & (votes.confidences >= decision.threshold)
     sure = Votes(votes.classes[chosen], votes.confidences[chosen])
     batch = None
@@ -176,21 +175,17 @@ def spread(
     )
 
 
-def decide(
-    voting: Voting, candidates: NDArray[np.float64], settings: SpreadSettings, judged: int = 0
-) -> Decision:
+def decide(voting: Voting, candidates: NDArray[np.float64], settings: SpreadSettings) -> Decision:
     """How sure a vote must be; candidates: the confidences of votes to choose from.
 
-    judged: labelled things that have company in their class. Where they would do to vouch for
-    the accuracy, and do not, no vote is sure enough. Where they are too few to tell, the rule
-    for strangers alone decides, and the decision says that it is not calibrated.
+    Where the labelled things do not vouch for the accuracy, no vote is sure enough; with
+    `uncalibrated` the rule for strangers alone decides then.
     """
     left_out = voting.left_out
     accurate = accuracy_threshold(left_out, candidates, settings.accuracy)
     calibrated = accurate < NEVER
-    refuted = not calibrated and judged >= fewest_labels(settings.accuracy)
-    threshold = accurate if calibrated or refuted else 0.0
-    if not refuted and not (calibrated and settings.closed):
+    threshold = 0.0 if settings.uncalibrated and not calibrated else accurate
+    if threshold < NEVER and not (calibrated and settings.closed):
         stranger = stranger_threshold(voting.hidden, settings.accuracy)
         threshold = max(threshold, math.nextafter(stranger, math.inf))
     sure = left_out.confidences >= threshold
@@ -231,7 +226,11 @@ def _labellings(things: NDArray[np.int64], votes: Votes, names: list[str]) -> It
 
 
 def _write(index: Path, settings: SpreadSettings, labellings: Iterator[Labelling]) -> int:
-    kept = {"accuracy": settings.accuracy, "closed": settings.closed}
+    kept = {
+        "accuracy": settings.accuracy,
+        "closed": settings.closed,
+        "uncalibrated": settings.uncalibrated,
+    }
     with changing_labels(index, settings.wait_s) as connection:
         batch, _ = add_batch(connection, SPREAD, kept, labellings)
     return batch

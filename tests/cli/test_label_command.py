@@ -62,7 +62,7 @@ def test_the_round_from_a_suggestion_to_an_export(vr, indexed):
     given = vr("label", "import", write("filled.csv", "id,label", *filled), "--json")
     assert (given.code, given.json["things"]) == (0, 4)
 
-    made = vr("label", "spread", "--accuracy", "0.9", "--closed", "--json")
+    made = vr("label", "spread", "--accuracy", "0.9", "--closed", "--uncalibrated", "--json")
     assert made.code == 0, made.err
     assert set(made.json) == {
         "index", "batch", "things", "given", "labelled", "coverage", "accuracy", "calibrated",
@@ -92,16 +92,20 @@ def test_the_round_from_a_suggestion_to_an_export(vr, indexed):
 
 def test_people_are_told_the_same(vr, indexed):
     half_of_each(vr)
-    spread = vr("label", "spread")
+    refused = vr("label", "spread", "--dry-run").err
+    assert "0 of 14 things" in refused
+    assert "--uncalibrated labels without a promise" in refused
+    spread = vr("label", "spread", "--uncalibrated")
     assert spread.code == 0
+    assert "--uncalibrated" not in spread.err
     for words in ("from 16 labelled things", "when left out", "not calibrated",
                   "takes 19 labelled things or more, and there are 16", "--accuracy 0.9",
                   "vr label undo takes it back"):  # fmt: skip
         assert words in spread.err, spread.err
-    dry = vr("label", "spread", "--dry-run")
+    dry = vr("label", "spread", "--uncalibrated", "--dry-run")
     assert "a dry run" in dry.err
     assert dry.out == spread.out
-    told = vr("label", "spread", "--dry-run", "--json").json
+    told = vr("label", "spread", "--uncalibrated", "--dry-run", "--json").json
     assert in_table(spread.out) == [["label", "things"], *counted(told["classes"])]
     listed = vr("label", "list")
     assert "left" in listed.out

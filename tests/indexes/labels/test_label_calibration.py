@@ -132,13 +132,13 @@ def hard_vote(wrong):
 
 def test_labels_that_were_judged_and_failed_label_nothing():
     sure, wish = np.full(50, 0.9), SpreadSettings(accuracy=0.8)
-    assert decide(hard_vote(0), sure, wish, judged=12).threshold <= 0.9
-    failed = decide(hard_vote(6), sure, wish, judged=12)
+    assert decide(hard_vote(0), sure, wish).threshold <= 0.9
+    failed = decide(hard_vote(6), sure, wish)
     assert (failed.threshold, failed.calibrated) == (NEVER, False)
 
 
-def test_labels_too_few_to_be_judged_are_left_to_the_rule_for_strangers():
-    sure, wish = np.full(50, 0.9), SpreadSettings(accuracy=0.8)
-    untold = decide(hard_vote(12), sure, wish, judged=fewest_labels(0.8) - 1)
+def test_without_a_promise_the_rule_for_strangers_decides_alone():
+    sure, wish = np.full(50, 0.9), SpreadSettings(accuracy=0.8, uncalibrated=True)
+    untold = decide(hard_vote(12), sure, wish)
     assert not untold.calibrated
     assert 0.1 < untold.threshold < 0.9

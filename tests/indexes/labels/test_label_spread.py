@@ -173,6 +173,10 @@ def test_one_label_a_class_is_not_calibrated_and_says_so(crowd):
     told = report.as_json()
     assert (told["calibrated"], told["expected_accuracy"]) == (False, None)
     assert told["classes_of_one"] == ["a", "b", "c"]
+    assert (told["labelled"], told["threshold"]) == (0, None)
+    anyway = spread(crowd, SpreadSettings(uncalibrated=True, dry_run=True)).as_json()
+    assert (anyway["calibrated"], anyway["expected_accuracy"]) == (False, None)
+    assert 0 < anyway["labelled"] == sum(anyway["classes"].values())
     assert told["left_out"]["accuracy"] in (None, 0.0)  # alone of its class, it must be wrong
 
 
@@ -312,7 +316,7 @@ def test_a_filter_by_label_finds_what_was_spread(crowd, tmp_path, places_say):
         "track,label\n" + "".join(f"0-{n},a\n1-{n},b\n" for n in range(7))
     )
     import_labels(crowd, tmp_path / "l.csv")
-    report = spread(crowd)
+    report = spread(crowd, SpreadSettings(accuracy=0.9))
     with closing(open_folder(crowd)) as store:
         query = np.eye(8, dtype=np.float32)[:1]
         found = store.nearest(query, 160, Filter(labels=("a",)))
