@@ -84,8 +84,10 @@ def transfer(
             f"{run.path} cannot take its own place.", mend="Use another --name, or another --from."
         )
     what, root = _prepared(source, base, run, settings, watch)
-    run.begin(settings, Base(base, what.card.fingerprint), LabelRecord.of(source, root, what.store))
-    return _carry_out(what, device, watch, begun)
+    labels = LabelRecord.of(source, root, what.store)
+    with run.run.held():
+        run.begin(settings, Base(base, what.card.fingerprint), labels)
+        return _carry_out(what, device, watch, begun)
 
 
 def resume(
@@ -112,7 +114,8 @@ def resume(
             f"The labelled pictures are not those that {run.path} was begun with.",
             mend="Bring the old ones back, or begin anew with another --name.",
         )
-    return _carry_out(what, device, watch, begun)
+    with run.run.held():
+        return _carry_out(what, device, watch, begun)
 
 
 def _prepared(

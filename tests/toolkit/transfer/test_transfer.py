@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from toolkit.embedding_torch import TorchEmbedder
-from toolkit.errors import Interrupted, MismatchError, TrainingError, UsageError
+from toolkit.errors import Interrupted, MismatchError, StorageError, TrainingError, UsageError
 from toolkit.evaluation.labelled import find_labelled
 from toolkit.evaluation.probe import LinearProbe
 from toolkit.networks.embedder import EmbeddingNetwork
 from toolkit.networks.saved import load_model, save_model
 from toolkit.preprocess import Preprocessing
 from toolkit.training.checkpoint import load_checkpoint
+from toolkit.training.run_folder import RunFolder
 from toolkit.transfer import loop, session
 from toolkit.transfer.classifier import ClassifierNetwork
 from toolkit.transfer.head import ClassifierHead
@@ -250,6 +251,25 @@ def test_a_run_cannot_take_the_place_of_its_own_base(
             settings("head"),
             device="cpu",
         )
+
+
+def test_a_second_writer_of_a_transfer_is_told(
+    labels: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may neither begin the run anew nor go on with it while another does."""
+    folder = tmp_path / "run"
+    stop_after(3, monkeypatch)
+    with pytest.raises(Interrupted):
+        learn(labels, base, folder, "head")
+    before = (folder / "checkpoints" / "last.pt").read_bytes()
+    with RunFolder(folder).held():
+        with pytest.raises(StorageError, match="Another vr is writing the run"):
+            resume(TransferFolder.open(folder), device="cpu")
+        anew = TransferFolder.create(folder, overwrite=True)
+        with pytest.raises(StorageError, match="Another vr is writing the run"):
+            transfer(labels, base, anew, settings("head"), device="cpu")
+    assert (folder / "checkpoints" / "last.pt").read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [folder]
 
 
 def test_no_other_run_is_replaced(base: Path, tmp_path: Path) -> None:
