@@ -59,18 +59,18 @@ def train(
     from toolkit.training.held_out import patches_folder
     from toolkit.training.launch import errors_to_launcher
     from toolkit.training.loop import Machine
+    from toolkit.training.run_folder import LATEST, run_path
 
-    if name is not None:
-        _check_name(name)
     code = 0
     if resume:
-        run = _run_to_resume(context, out / (name or "latest"))
+        run = _run_to_resume(context, run_path(out, LATEST if name is None else name))
         settings = run.read_settings()
         if not flags.comes_from(context, "patches", "COMMANDLINE"):
             patches = patches_folder(run)
     else:
         settings = flags.training_settings(context)
-        run = _new_run(out / (name or _new_name(settings)), settings, context)
+        place = run_path(out, _new_name(settings) if name is None else name)
+        run = _new_run(place, settings, context)
     several = gpus if gpus and not _launched() else 0
     if several:
         _check_launch(settings, several, device)
@@ -88,15 +88,6 @@ def train(
     else:
         show_line(str(report.run))
     return code
-
-
-def _check_name(name: str) -> None:
-    """A name is one folder below --out, never a way out of it."""
-    if not name or Path(name).name != name:
-        raise UsageError(
-            f"{name!r} cannot be the name of a run.",
-            mend="Use a plain word; --out says in which folder the runs lie.",
-        )
 
 
 def _new_name(settings: "TrainSettings") -> str:

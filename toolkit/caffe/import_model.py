@@ -68,7 +68,7 @@ def import_model(model: PublishedModel, run: RunFolder) -> ImportedModel:
         "run": run.path.name, "recipe": "caffe", "step": 0, "data": digest,
         "source": model.weights.name, "mean": _said(model.mean),
     }  # fmt: skip
-    with run.held(), atomic_folder(run.path) as draft:
+    with run.claimed(), atomic_folder(run.path) as draft:
         RunFolder(draft).begin(_settings(model), _no_data(digest))
         card = save_model(network, draft, lineage)
     run.make_latest()

@@ -1,7 +1,7 @@
 """`vr train`: from a folder of pair shards to a run."""
 
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,13 +74,17 @@ def train(
     Raises InputError (too little data), MissingError (no such device), MismatchError (the
     patches or settings are not those that the run began with), TrainingError (the loss is
     no longer a number), Interrupted (resumable), StorageError (also where another process
-    trains this run).
+    trains this run), UsageError (one of its name has been made in the meantime).
 
     Where torchrun or `vr train --gpus` has started several processes, each of them calls this;
     only the first writes, measures and reports.
     """
-    with run.held() if current().rank == 0 else nullcontext():
+    with _place(run, resume) if current().rank == 0 else nullcontext():
         return _train(patches, run, settings, resume, machine, on_progress)
+
+
+def _place(run: RunFolder, resume: bool) -> AbstractContextManager[None]:
+    return run.held() if resume else run.claimed()
 
 
 def _train(

@@ -3,8 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,7 @@ from toolkit.workspace import RUNS, atomic_folder, read_json, storage_errors, wr
 
 LATEST = "latest"
 INITIAL = "initial.json"
+SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,10 @@ class DataRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The paths of one run."""
+    """The paths of one run. replaces: whether a run that stands there gives way to a new one."""
 
     path: Path
+    replaces: bool = False
 
     @property
     def checkpoints(self) -> Path:
@@ -69,8 +71,8 @@ class RunFolder:
 
         Nothing is written or removed yet: an old run stays until the new one begins.
         """
-        check_free(path, "settings.json", overwrite=overwrite)
-        return cls(path)
+        check_free(path, SETTINGS, overwrite=overwrite)
+        return cls(path, replaces=overwrite)
 
     def begin(
         self, settings: TrainSettings, data: DataRecord, initial: Mapping[str, Any] | None = None
@@ -90,10 +92,20 @@ class RunFolder:
         """Keep others from training or replacing the run. Raises StorageError if one does."""
         return holding(self.path, f"the run {self.path}")
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the place of a new run: another of its name may have been made since `create`.
+
+        Raises StorageError, UsageError.
+        """
+        with self.held():
+            check_free(self.path, SETTINGS, overwrite=self.replaces)
+            yield
+
     @classmethod
     def open(cls, path: Path) -> Self:
         """An existing run, or the one that runs/latest points to. Raises InputError."""
-        if not (path / "settings.json").is_file():
+        if not (path / SETTINGS).is_file():
             raise InputError(
                 f"There is no run at {path}.", mend="Train one with `vr train`, or give its folder."
             )
@@ -118,7 +130,7 @@ class RunFolder:
                 "held_out": list(data.held_out),
             },
         )
-        write_json(self.path / "settings.json", settings.as_json())
+        write_json(self.path / SETTINGS, settings.as_json())
 
     def read_initial(self) -> dict[str, Any]:
         """What the weights began from; empty where they were drawn. Raises MismatchError."""
@@ -127,7 +139,7 @@ class RunFolder:
 
     def read_settings(self) -> TrainSettings:
         """Raises MismatchError or UsageError."""
-        return TrainSettings.from_json(read_json(self.path / "settings.json", "run settings"))
+        return TrainSettings.from_json(read_json(self.path / SETTINGS, "run settings"))
 
     def read_data(self) -> DataRecord:
         """Raises MismatchError."""

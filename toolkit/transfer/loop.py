@@ -85,7 +85,7 @@ def transfer(
         )
     what, root = _prepared(source, base, run, settings, watch)
     labels = LabelRecord.of(source, root, what.store)
-    with run.run.held():
+    with run.claimed():
         run.begin(settings, Base(base, what.card.fingerprint), labels)
         return _carry_out(what, device, watch, begun)
 

@@ -1,6 +1,7 @@
 """A transfer at rest: a run like any other, with a classifier beside the network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -95,9 +96,13 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class TransferFolder:
-    """The paths of one transfer; checkpoints and metrics lie as in `toolkit.training`."""
+    """The paths of one transfer; checkpoints and metrics lie as in `toolkit.training`.
+
+    replaces: whether a transfer that stands there gives way to a new one.
+    """
 
     path: Path
+    replaces: bool = False
 
     @property
     def run(self) -> RunFolder:
@@ -123,7 +128,14 @@ class TransferFolder:
     def create(cls, path: Path, *, overwrite: bool) -> Self:
         """A place for a new transfer; `begin` makes it. Raises UsageError where one stands."""
         check_free(path, SETTINGS_NAME, overwrite=overwrite)
-        return cls(path)
+        return cls(path, replaces=overwrite)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the place of a new transfer, as `RunFolder.claimed` does. Raises the same."""
+        with self.run.held():
+            check_free(self.path, SETTINGS_NAME, overwrite=self.replaces)
+            yield
 
     def begin(self, settings: TransferSettings, base: Base, labels: LabelRecord) -> None:
         """Put the new transfer in the place of whatever is there. Raises StorageError."""

@@ -215,6 +215,17 @@ def test_a_run_that_another_process_trains_is_left_alone(learnable_patches, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "other", "r"]
 
 
+def test_a_run_that_was_made_in_the_meantime_is_not_replaced(learnable_patches, tmp_path):
+    """Two of one name began and mined; the second must not undo what the first trained."""
+    first, second = (RunFolder.create(tmp_path / "r", overwrite=False) for _ in range(2))
+    train(learnable_patches, first, QUICK)
+    before = weights(tmp_path / "r")
+    with pytest.raises(UsageError, match=r"The run .*/r exists"):
+        train(learnable_patches, second, QUICK.changed(seed=9))
+    assert_same(weights(tmp_path / "r"), before)
+    train(learnable_patches, RunFolder.create(tmp_path / "r", overwrite=True), QUICK)
+
+
 @pytest.mark.parametrize("name", ["latest", "a b", "..", "a/"])
 def test_a_run_needs_a_plain_name(tmp_path, name):
     if name == "a/":

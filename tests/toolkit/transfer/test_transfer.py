@@ -272,6 +272,17 @@ def test_a_second_writer_of_a_transfer_is_told(
     assert sorted(tmp_path.iterdir()) == [folder]
 
 
+def test_a_transfer_that_was_made_in_the_meantime_is_not_replaced(
+    labels: Path, base: Path, tmp_path: Path
+) -> None:
+    late = TransferFolder.create(tmp_path / "run", overwrite=False)
+    learn(labels, base, tmp_path / "run", "head")
+    before = (tmp_path / "run" / "checkpoints" / "last.pt").read_bytes()
+    with pytest.raises(UsageError, match="exists"):
+        transfer(labels, base, late, settings("head"), device="cpu")
+    assert (tmp_path / "run" / "checkpoints" / "last.pt").read_bytes() == before
+
+
 def test_no_other_run_is_replaced(base: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "settings.json").write_text("{}")
