@@ -15,8 +15,9 @@ from indexes.search.settings import SearchSettings
 from indexes.sources import Watch, printable
 from toolkit.embedding import Embedder, chunks
 from toolkit.errors import InputError, UsageError
-from toolkit.images import RgbImage
+from toolkit.images import IMAGE_SUFFIXES, RgbImage
 from toolkit.records import Quarantined
+from toolkit.video.find import VIDEO_SUFFIXES
 
 _PICTURES = 64  # embedded at once
 _AT_ONCE = 256  # looked up at once
@@ -47,6 +48,11 @@ class Batch:
         if path.is_dir():
             raise InputError(
                 f"{printable(path)} is a folder.", mend="Give a file with a query a line."
+            )
+        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+            raise InputError(
+                f"{printable(path)} is a query itself, not a list of queries.",
+                mend="Leave --batch out: vr search FILE.",
             )
         if path.suffix.lower() in TABLE_SUFFIXES:
             return cls(path, open_vectors(path).vectors, has_pictures=False)

@@ -138,6 +138,8 @@ def test_flags_that_make_no_sense(refuses, workspace, arguments, words):
         (["patches"], ["is a folder"]),
         (["--batch", "none.txt"], ["none.txt"]),
         (["--batch", "patches"], ["is a folder"]),
+        (["--batch", "image.jpg"], ["is a query itself", "--batch"]),
+        (["--batch", "clip.mp4"], ["is a query itself"]),
     ],
 )
 def test_what_cannot_be_looked_for(refuses, workspace, arguments, words):
