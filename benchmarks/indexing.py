@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--growth", default="10000,100000,1000000,10000000", help="sizes of growth")
     parser.add_argument("--plot", type=Path, help="the SVG of growth")
     parser.add_argument("--queries", type=int, default=2000)
-    parser.add_argument("--turns", type=int, default=3, help="of each build")
+    parser.add_argument("--turns", type=int, default=3, help="of each build and hot search")
     parser.add_argument("--runs", type=int, default=15, help="of each whole process")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--autofaiss", type=Path, help="Python of an environment with autofaiss")

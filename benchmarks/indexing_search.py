@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from indexing_measuring import AT, Bench, in_child, table, times_ms
 from indexing_workspace import VR, bundle, index, picture
+from numpy.typing import NDArray
 
 from indexes.search.index import PatchIndex, open_index
 from indexes.search.settings import SearchSettings
@@ -24,6 +25,7 @@ from toolkit.embedding import Embeddings
 
 _WARM = 50
 _PLACES = (3, 3, 3, 3, 2, 2, 2)  # behind the point, of the columns of `hot`
+_RATIOS = (4, 5)  # which of them are those to raw FAISS
 _WAYS = {
     "vectors alone": None,
     "with places": SearchSettings(group_tracks=False),
@@ -38,20 +40,32 @@ def hot(bench: Bench) -> str:
         folder = index(bench, count)
         for threads in dict.fromkeys((1, bench.threads)):
             arguments = {"queries": bench.queries, "threads": threads, "npy": str(bench.npy(count))}
-            found = in_child("indexing_search", "hot_times", folder=str(folder), **arguments)
-            for way, *figures in found["ways"]:
-                cells = [
-                    f"{figure:.{places}f}" for figure, places in zip(figures, _PLACES, strict=True)
-                ]
-                rows.append([f"{count:,}", found["key"], threads, way, *cells])
+            found = [
+                in_child("indexing_search", "hot_times", folder=str(folder), **arguments)
+                for _ in range(bench.turns)
+            ]
+            for way, of_processes in _by_way(found).items():
+                middle, least, most = (f(of_processes, axis=0) for f in (np.median, np.min, np.max))
+                cells = [f"{value:.{p}f}" for value, p in zip(middle, _PLACES, strict=True)]
+                for at in _RATIOS:
+                    cells[at] += f" ({least[at]:.2f} to {most[at]:.2f})"
+                rows.append([f"{count:,}", found[0]["key"], threads, way, *cells])
     header = ["vectors", "index", "threads", "what", "p50 ms", "p99 ms", "raw p50 ms", "raw p99 ms"]
     return (
         "One query at a time, each another one, each way in turns with raw FAISS alone. Raw is "
         "the same file read into memory with the same parameters, its candidates compared with "
         "exact vectors in memory. CPU is the processor time of the calling thread, which other "
-        "work on the machine changes less.\n\n"
+        "work on the machine changes less. "
+        f"Medians of {bench.turns} processes, of the ratios the range too: the memory that raw FAISS "
+        "gets begins on a cache line in one process and not in the next, which alone is an eighth.\n\n"
         + table([*header, "p50 / raw", "p99 / raw", "CPU p50 / raw"], rows)
     )
+
+
+def _by_way(found: list[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
+    """The figures of each way, (processes, figures)."""
+    of_processes = [{way: figures for way, *figures in one["ways"]} for one in found]
+    return {way: np.array([one[way] for one in of_processes]) for way in of_processes[0]}
 
 
 def hot_times(folder: str, queries: int, threads: int, npy: str) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def nothing(queries: int, count: int) -> Found:
 
 def padded(scores: NDArray[np.float32], rows: NDArray[np.int64], count: int) -> Found:
     """`count` columns, equal scores in the order of the rows, -1 and -inf at the end."""
+    if rows.shape == (1, count) and rows.item(-1) >= 0:
+        _order_ties_of_one(scores[0], rows[0])
+        return scores, rows
     if (rows[:, -1] < 0).any():
         scores[rows < 0] = -np.inf  # FAISS has the least float32 there
     if scores.shape[1] < count:
@@ -53,6 +56,14 @@ def padded(scores: NDArray[np.float32], rows: NDArray[np.int64], count: int) -> 
         scores, rows = all_scores, all_rows
     _order_ties(scores, rows)
     return scores, rows
+
+
+def _order_ties_of_one(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+    """As `_order_ties`, for one query: NumPy would take a tenth of a search of ten thousand."""
+    falling = scores.tolist()
+    if len(set(falling)) < len(falling):
+        ranked = sorted(zip(falling, rows.tolist(), strict=True), key=lambda hit: (-hit[0], hit[1]))
+        rows[:] = [row for _, row in ranked]
 
 
 def _order_ties(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> None:

@@ -7,7 +7,8 @@
                              the same vectors may be indexed again, in another way
 
 STEM is the start of the SHA-256 over the first two. Files are mapped, not read: opening
-costs no memory, and a large segment none but what is looked at.
+costs no memory, and a large segment none but what is looked at. Only the vectors of a small
+segment are copied to where the processor reads them fastest.
 """
 
 import hashlib
@@ -34,6 +35,10 @@ _HEADER = struct.Struct("<4siqqqBiQ")
 _NAME, _UNUSED, _INNER_PRODUCT = b"IxFI", 1 << 20, 0
 HEADER_BYTES = _HEADER.size
 _CHUNK_BYTES = 1 << 20
+# Behind 45 bytes every load of AVX-512 touches two cache lines. While vectors come out of a
+# cache that costs an eighth of an exact search; out of main memory, nothing.
+_CACHE_LINE = 64
+_COPIED_BYTES = 8 << 20
 
 
 def flat_header(vectors: int, dim: int) -> bytes:
@@ -84,9 +89,10 @@ def map_file(path: Path, mark: FileMark) -> NDArray[np.uint8]:
 
 
 def open_flat(path: Path, segment: Segment, dim: int) -> tuple[Any, Embeddings]:
-    """The exact vectors: as a FAISS index, and float32 (N, dim), both on the mapped file.
+    """The exact vectors: as a FAISS index, and float32 (N, dim), both on the same bytes.
 
-    The array is not aligned, so copy what is multiplied. Raises MismatchError.
+    Those are the mapped file, where the array is not aligned, so copy what is multiplied; or a
+    copy of it, if it is small. Raises MismatchError.
     """
     content = map_file(path, segment.files[FLAT])
     expected = flat_header(segment.vectors, dim)
@@ -94,8 +100,19 @@ def open_flat(path: Path, segment: Segment, dim: int) -> tuple[Any, Embeddings]:
         raise damaged(path, f"it does not hold {segment.vectors} vectors of {dim} numbers")
     if content[:HEADER_BYTES].tobytes() != expected:
         raise damaged(path, f"its header is not that of {segment.vectors} vectors of {dim} numbers")
+    if len(content) <= _COPIED_BYTES:
+        content = _aligned(content)
     vectors = content[HEADER_BYTES:].view("<f4").reshape(segment.vectors, dim)
     return read_mapped(content), vectors
+
+
+def _aligned(content: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy whose vectors begin with a cache line."""
+    buffer = np.empty(len(content) + _CACHE_LINE, np.uint8)
+    start = -(buffer.ctypes.data + HEADER_BYTES) % _CACHE_LINE
+    copied = buffer[start : start + len(content)]
+    copied[:] = content
+    return copied
 
 
 def read_mapped(content: NDArray[np.uint8]) -> Any:

@@ -28,7 +28,7 @@ _QUERIES = 1024  # searched at once, so that thousands take no more memory
 class OpenSegment:
     """A segment to search. Many threads may share one.
 
-    vectors: float32 (N, D), mapped and not aligned, so copy what is multiplied; rows: int64
+    vectors: float32 (N, D), if mapped then not aligned, so copy what is multiplied; rows: int64
     (N, 2), the patch id and the thing id of each.
     """
 
