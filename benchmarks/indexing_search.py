@@ -56,9 +56,9 @@ def hot(bench: Bench) -> str:
         "the same file read into memory with the same parameters, its candidates compared with "
         "exact vectors in memory. CPU is the processor time of the calling thread, which other "
         "work on the machine changes less. "
-        f"Medians of {bench.turns} processes, of the ratios the range too: the memory that raw FAISS "
-        "gets begins on a cache line in one process and not in the next, which alone is an eighth.\n\n"
-        + table([*header, "p50 / raw", "p99 / raw", "CPU p50 / raw"], rows)
+        f"Medians of {bench.turns} processes, of the ratios the range too: the memory that raw "
+        "FAISS gets begins on a cache line in one process and not in the next, which alone is "
+        "an eighth.\n\n" + table([*header, "p50 / raw", "p99 / raw", "CPU p50 / raw"], rows)
     )
 
 

@@ -133,8 +133,9 @@ class OpenSegment:
         possible = min(count, len(self) if allowed is None else allowed.count)
         is_filtered = allowed is not None and allowed.count < _FILTERED * len(self)
         floor = 1 - (1 if is_filtered else _FAR) * (1 - self.usual_cosine)
-        if (scores[:, possible - 1] >= floor).all():
-            return  # so it is nearly always
+        # Nearly always there is nothing to do. NumPy would see it later than a list of one.
+        if min(scores[:, possible - 1].tolist(), default=floor) >= floor:
+            return
         doubtful = rows[:, possible - 1] == NONE
         far = scores[:, min(possible, AT) - 1] < floor
         if is_filtered:

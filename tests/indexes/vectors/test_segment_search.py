@@ -135,7 +135,9 @@ def test_as_many_are_found_as_are_allowed_even_where_the_effort_is_the_least(
 
 
 @pytest.mark.parametrize("key", ["Flat", *KEYS])
-def test_thousands_of_queries_are_as_each_alone(built, key, make_vectors, monkeypatch):
+def test_thousands_of_queries_are_as_each_alone(
+    built, key, make_vectors, monkeypatch, always_approximate
+):
     monkeypatch.setattr("indexes.vectors.segment._QUERIES", 16)
     folder, segment, _ = built(key)
     opened = open_segment(folder, segment, DIM)
