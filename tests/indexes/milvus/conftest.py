@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -12,9 +12,13 @@ import pytest
 from indexes.folder.sink import folder_sink
 from indexes.folder.store import open_folder
 from indexes.milvus.address import MilvusAddress, parse_address
+from indexes.milvus.client import connect
 from indexes.milvus.engine import engine
 from indexes.milvus.store import MilvusStore, open_milvus
 from indexes.milvus.writing import milvus_sink
+from indexes.open import open_store
+from indexes.search.hits import Hit
+from indexes.search.index import PatchIndex
 from indexes.sources import IndexPatch, Origin, Source
 from indexes.stores import NewRow
 from toolkit.model_card import ModelCard
@@ -125,6 +129,43 @@ def filled(engine_folder: Path, tmp_path_factory):
             if number % 2:
                 both.commit()
     return lambda: read_both(address, folder)
+
+
+@pytest.fixture
+def searching() -> Callable[[MilvusAddress], AbstractContextManager[PatchIndex]]:
+    """`with searching(address) as index`."""
+
+    @contextmanager
+    def open_it(address: MilvusAddress) -> Iterator[PatchIndex]:
+        index = PatchIndex(open_store(address))
+        try:
+            yield index
+        finally:
+            index.close()
+
+    return open_it
+
+
+@pytest.fixture
+def find(searching) -> Callable[..., list[Hit]]:
+    """`find(address, embedder, image, k)`: the hits of a fitted picture."""
+
+    def hits(address: MilvusAddress, embedder, image: np.ndarray, k: int = 3) -> list[Hit]:
+        with searching(address) as index:
+            return index.search(embedder.embed(image[None])[0], k)
+
+    return hits
+
+
+@pytest.fixture
+def collections() -> Callable[[MilvusAddress], list[str]]:
+    """What an index has in Milvus, by name."""
+
+    def names(address: MilvusAddress) -> list[str]:
+        with connect(address) as client:
+            return sorted(n for n in client.collections() if n.startswith(address.prefix + "_"))
+
+    return names
 
 
 def unit_vectors(generator: np.random.Generator, rows: int, dim: int = 16) -> np.ndarray:
