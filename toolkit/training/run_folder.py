@@ -93,13 +93,13 @@ class RunFolder:
         return holding(self.path, f"the run {self.path}")
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self, mark: str = SETTINGS) -> Iterator[None]:
         """Hold the place of a new run: another of its name may have been made since `create`.
 
-        Raises StorageError, UsageError.
+        mark: as in `check_free`. Raises StorageError, UsageError.
         """
         with self.held():
-            check_free(self.path, SETTINGS, overwrite=self.replaces)
+            check_free(self.path, mark, overwrite=self.replaces)
             yield
 
     @classmethod

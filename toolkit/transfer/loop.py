@@ -21,7 +21,7 @@ from toolkit.transfer.confusion import Measured
 from toolkit.transfer.head import ClassifierHead
 from toolkit.transfer.page import Story, write_page
 from toolkit.transfer.pictures import PictureStore
-from toolkit.transfer.run import RECIPE, Base, LabelRecord, TransferFolder
+from toolkit.transfer.run import RECIPE, SETTINGS_NAME, Base, LabelRecord, TransferFolder
 from toolkit.transfer.session import NOBODY, Sitting, Watch
 from toolkit.transfer.settings import HEAD, TransferSettings
 from toolkit.transfer.trainer import TransferTrainer
@@ -85,7 +85,7 @@ def transfer(
         )
     what, root = _prepared(source, base, run, settings, watch)
     labels = LabelRecord.of(source, root, what.store)
-    with run.claimed():
+    with run.run.claimed(SETTINGS_NAME):
         run.begin(settings, Base(base, what.card.fingerprint), labels)
         return _carry_out(what, device, watch, begun)
 

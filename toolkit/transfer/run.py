@@ -1,7 +1,6 @@
 """A transfer at rest: a run like any other, with a classifier beside the network."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -107,7 +106,7 @@ class TransferFolder:
     @property
     def run(self) -> RunFolder:
         """The same folder as whoever logs and saves knows it."""
-        return RunFolder(self.path)
+        return RunFolder(self.path, self.replaces)
 
     @property
     def page(self) -> Path:
@@ -129,13 +128,6 @@ class TransferFolder:
         """A place for a new transfer; `begin` makes it. Raises UsageError where one stands."""
         check_free(path, SETTINGS_NAME, overwrite=overwrite)
         return cls(path, replaces=overwrite)
-
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Hold the place of a new transfer, as `RunFolder.claimed` does. Raises the same."""
-        with self.run.held():
-            check_free(self.path, SETTINGS_NAME, overwrite=self.replaces)
-            yield
 
     def begin(self, settings: TransferSettings, base: Base, labels: LabelRecord) -> None:
         """Put the new transfer in the place of whatever is there. Raises StorageError."""
