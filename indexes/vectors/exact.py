@@ -59,7 +59,7 @@ def padded(scores: NDArray[np.float32], rows: NDArray[np.int64], count: int) -> 
 
 
 def _order_ties_of_one(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
-    """As `_order_ties`, for one query: NumPy would take a tenth of a search of ten thousand."""
+    """As `_order_ties`, for one query, where lists are faster; for a thousand they are not."""
     falling = scores.tolist()
     if len(set(falling)) < len(falling):
         ranked = sorted(zip(falling, rows.tolist(), strict=True), key=lambda hit: (-hit[0], hit[1]))
