@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--data", default="stamps,fashion")
     parser.add_argument("--features", default=",".join(NAMES))
     parser.add_argument("--labels", default="1,5,20", help="of each class")
+    parser.add_argument("--uncalibrated", action="store_true", help="label without a promise too")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--plots", type=Path, help="folder for the curves, as SVG")
     options = parser.parse_args()
@@ -100,11 +101,15 @@ def judge_all(
     sizes = ", ".join(f"{label} {(data.labels == label).sum()}" for label in data.classes)
     print(f"## {data.name}\n\n{len(data)} pictures: {sizes}. Always the commonest class is right "
           f"in {max((data.labels == c).mean() for c in data.classes):.3f}.\n")  # fmt: skip
+    settings = SpreadSettings(accuracy=ACCURACY, uncalibrated=options.uncalibrated)
     found: dict[tuple[str, int], list[Draw]] = {}
     for name in names:
         index = indexed(features(name, data, unlabelled, options.out), options.out / "index")
         for count in counts:
-            found[name, count] = [judge(index, data, count, seed) for seed in range(options.draws)]
+            found[name, count] = [
+                judge(index, data, drawn(data, count, seed), settings)
+                for seed in range(options.draws)
+            ]
     header = ["labels a class", "vectors", "accuracy of all", "area", "area / ImageNet"]
     header += ["labelled at 0.95", "right of these", "draws vouched for"]
     rows = [_row(name, count, found) for count in counts for name in names]
@@ -167,15 +172,14 @@ def _name(row: int) -> str:
     return f"{row}.png"
 
 
-def judge(index: Path, data: Labelled, count: int, seed: int) -> Draw:
-    """Label some, spread, compare, and take both back."""
-    known = drawn(data, count, seed)
+def judge(index: Path, data: Labelled, known: NDArray[np.int64], settings: SpreadSettings) -> Draw:
+    """Label the known rows, spread, compare, and take both back."""
     given = index.parent / "labels.csv"
     with given.open("w", newline="") as stream:
         lines = [[_name(row), data.labels[row]] for row in known.tolist()]
         csv.writer(stream).writerows([["source", "label"], *lines])
     import_labels(index, given)
-    report = spread(index, SpreadSettings(accuracy=ACCURACY))
+    report = spread(index, settings)
     rest = np.ones(len(data), np.bool_)
     rest[known] = False
     right = [data.labels[row] == label for row, label in _spread_labels(index).items() if rest[row]]
